@@ -1,0 +1,1 @@
+"""Boundary-weighted logit consistency for segmentation (Karani, Dey, Golland), in TensorFlow."""

@@ -1,0 +1,21 @@
+"""Distance of each pixel to the nearest label boundary: r of Eq. (3)."""
+
+import numpy as np
+from scipy import ndimage
+
+
+def distance(label_map, num_classes):
+    """r [H, W] float32, in pixels, of a label map [H, W]; infinite where no foreground is.
+
+    For a foreground class c, r_c is its Euclidean distance transform minus one, inside the class
+    and outside it, so that it is 0 on both pixels that touch the boundary; r is the minimum over
+    the classes present. A class that fills the whole map has no boundary and is left out.
+    """
+    nearest = np.full(np.shape(label_map), np.inf, np.float32)
+    for c in range(1, num_classes):
+        inside = np.asarray(label_map) == c
+        if inside.any() and not inside.all():
+            edt = ndimage.distance_transform_edt(inside)
+            edt += ndimage.distance_transform_edt(~inside)
+            nearest = np.minimum(nearest, (edt - 1).astype(np.float32))
+    return nearest

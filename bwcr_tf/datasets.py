@@ -1,0 +1,375 @@
+"""The data sets: where they come from, how their folders are read, and how subjects are split."""
+
+import collections
+import configparser
+import dataclasses
+import gzip
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import SimpleITK as sitk
+
+
+class DataError(ValueError):
+    """Something in the user's data is not as it must be; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """One labelled scan: a file, or a folder that holds one DICOM series."""
+
+    name: str
+    image: pathlib.Path
+    label: pathlib.Path
+    truth: pathlib.Path | None = None  # class probabilities, which only a phantom knows
+
+    @property
+    def files(self):
+        """Every file that the volume is made of, in a fixed order."""
+        images = sorted(self.image.rglob("*.dcm")) if self.image.is_dir() else [self.image]
+        return [*images, self.label, *([self.truth] if self.truth else [])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One patient; `stratum` is what splits are balanced over."""
+
+    name: str
+    stratum: str
+    volumes: tuple[Volume, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """What a folder holds. An empty `test` means that test subjects are drawn from the pool."""
+
+    classes: tuple[str, ...]  # foreground, for labels 1, 2, ...
+    pool: tuple[Subject, ...]
+    test: tuple[Subject, ...] = ()
+
+    @property
+    def num_classes(self):
+        return len(self.classes) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A row of the table: the protocol of Sec. 4, and what to tell a user who lacks the data."""
+
+    read: Callable  # directory -> Collection
+    pixel_mm: float | None  # None: proposed from the data's own spacings
+    num_validation: int
+    num_test: (
+        int | None
+    )  # None: a fifth of the subjects; unused where the folders fix the test set
+    source: str
+    layout: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Subjects of one run."""
+
+    training: tuple[Subject, ...]
+    validation: tuple[Subject, ...]
+    test: tuple[Subject, ...]
+
+    def names(self):
+        return {
+            part: tuple(subject.name for subject in getattr(self, part))
+            for part in ("training", "validation", "test")
+        }
+
+
+def read_acdc(directory):
+    """ACDC's layout: `training/` and `testing/`, a folder per patient with Info.cfg."""
+    pool, test = (
+        tuple(_acdc_patient(folder) for folder in sorted((directory / part).glob("patient*")))
+        for part in ("training", "testing")
+    )
+    return Collection(("RV", "MYO", "LV"), pool, test)
+
+
+def _acdc_patient(folder):
+    info = configparser.ConfigParser()
+    path = folder / "Info.cfg"
+    try:
+        info.read_string("[info]\n" + path.read_text())
+        group = info["info"]["Group"]
+        frames = {phase: int(info["info"][phase]) for phase in ("ED", "ES")}
+    except (OSError, KeyError, ValueError, configparser.Error) as error:
+        raise DataError(f"{path}: expected lines 'ED: n', 'ES: n' and 'Group: name'") from error
+    return Subject(
+        folder.name,
+        group,
+        tuple(
+            _volume(
+                f"{folder.name}_{phase}",
+                folder / f"{folder.name}_frame{frame:02}.nii.gz",
+                folder / f"{folder.name}_frame{frame:02}_gt.nii.gz",
+                folder / f"{folder.name}_frame{frame:02}_probabilities.nii.gz",
+            )
+            for phase, frame in frames.items()
+        ),
+    )
+
+
+def _volume(name, image, label, truth=None):
+    for path, what in ((image, "image"), (label, "label")):
+        if not path.exists():
+            raise DataError(f"{path}: the {what} of {name} is missing")
+    return Volume(name, image, label, truth if truth and truth.exists() else None)
+
+
+def read_nci(directory):
+    """NCI-ISBI 2013: a folder per site, with Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
+    subjects = []
+    for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
+        for folder in sorted(
+            path for path in (directory / site / "Images").glob("*") if path.is_dir()
+        ):
+            label = directory / site / "Labels" / f"{folder.name}.nrrd"
+            subjects.append(Subject(folder.name, site, (_volume(folder.name, folder, label),)))
+    return Collection(("CG", "PZ"), tuple(subjects))
+
+
+def read_nnunet(directory):
+    """nnU-Net's raw layout with one channel; imagesTs is the test set where it is labelled."""
+    path = directory / "dataset.json"
+    try:
+        info = json.loads(path.read_text())
+        values = {int(value): name for name, value in info["labels"].items()}
+        channels = info.get("channel_names", info.get("modality", {"0": ""}))
+        ending = info.get("file_ending", ".nii.gz")
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: expected JSON with 'labels': {{name: integer}}") from error
+    if len(channels) != 1:
+        raise DataError(f"{path}: {len(channels)} channels; images of one channel are expected")
+    if sorted(values) != list(range(len(values))) or len(values) < 2:
+        raise DataError(f"{path}: label values {sorted(values)}; expected 0 to the last class")
+    suffix = f"_0000{ending}"
+
+    def subjects(images, labels):
+        for image in sorted((directory / images).glob(f"*{suffix}")):
+            name = image.name.removesuffix(suffix)
+            volume = _volume(name, image, directory / labels / f"{name}{ending}")
+            yield Subject(name, "", (volume,))
+
+    test = tuple(subjects("imagesTs", "labelsTs")) if (directory / "labelsTs").is_dir() else ()
+    classes = tuple(values[c] for c in range(1, len(values)))
+    return Collection(classes, tuple(subjects("imagesTr", "labelsTr")), test)
+
+
+_ACDC_LAYOUT = (
+    "{training,testing}/patientNNN/{Info.cfg,patientNNN_frameMM.nii.gz,..._gt.nii.gz}"
+)
+
+DATASETS = {
+    "acdc": Dataset(
+        read_acdc,
+        pixel_mm=1.33,
+        num_validation=5,
+        num_test=50,
+        source="the ACDC challenge, humanheart-project.creatis.insa-lyon.fr/database",
+        layout=_ACDC_LAYOUT,
+    ),
+    "nci": Dataset(
+        read_nci,
+        pixel_mm=0.625,
+        num_validation=4,
+        num_test=30,
+        source="The Cancer Imaging Archive, NCI-ISBI 2013 Challenge",
+        layout="{Prostate-3T,PROSTATE-DIAGNOSIS}/{Images/SUBJECT/**/*.dcm,Labels/SUBJECT.nrrd}",
+    ),
+    "phantom": Dataset(
+        read_acdc,
+        pixel_mm=1.33,
+        num_validation=5,
+        num_test=None,
+        source="made on the spot",
+        layout=_ACDC_LAYOUT,
+    ),
+    "nnunet": Dataset(
+        read_nnunet,
+        pixel_mm=None,
+        num_validation=5,
+        num_test=None,
+        source="you: any data set in nnU-Net's raw layout",
+        layout="dataset.json, {imagesTr,imagesTs}/CASE_0000.nii.gz, {labelsTr,labelsTs}/CASE.nii.gz",
+    ),
+}
+
+
+def find(name, directory):
+    """The Collection that `directory` holds.
+
+    Raises:
+      DataError: nothing is there, saying where the data set is obtained and its layout.
+    """
+    dataset, directory = DATASETS[name], pathlib.Path(directory)
+    collection = dataset.read(directory) if directory.is_dir() else None
+    if not collection or not collection.pool:
+        raise DataError(
+            f"{directory}: no {name} data here. Source: {dataset.source}. Layout: {dataset.layout}"
+        )
+    return collection
+
+
+def split(name, collection, ntr, run):
+    """The Split of `run` with `ntr` training subjects (Sec. 4), the same on every machine.
+
+    The test set is the folder's own, or drawn once for all runs. Validation subjects come next and
+    then the training subjects, all in an order that is random but takes the strata in turn;
+    a smaller training set is part of a larger one.
+
+    Raises:
+      DataError: `ntr` is larger than what is left.
+    """
+    dataset, pool, test = DATASETS[name], list(collection.pool), list(collection.test)
+    if not test:
+        count = len(pool) // 5 if dataset.num_test is None else dataset.num_test
+        test = _balanced_order(pool, "test")[:count]
+        pool = [subject for subject in pool if subject not in test]
+    order = _balanced_order(pool, f"run {run}")
+    left = len(order) - dataset.num_validation
+    if not 1 <= ntr <= left:
+        raise DataError(
+            f"ntr={ntr}: expected 1 to {max(left, 0)}, for of {len(collection.pool + collection.test)} "
+            f"subjects {len(test)} are for test and {dataset.num_validation} for validation"
+        )
+    stop = dataset.num_validation + ntr
+    return Split(
+        tuple(order[dataset.num_validation : stop]), tuple(order[: stop - ntr]), tuple(test)
+    )
+
+
+def _balanced_order(subjects, purpose):
+    """Subjects in a random order, which depends on names alone, that takes the strata in turn."""
+
+    def draw(text):
+        return hashlib.sha256(f"{purpose}/{text}".encode()).hexdigest()
+
+    strata = collections.defaultdict(list)
+    for subject in sorted(subjects, key=lambda subject: draw(subject.name)):
+        strata[subject.stratum].append(subject)
+    turns = [
+        (rank, draw(stratum), subject)
+        for stratum, members in strata.items()
+        for rank, subject in enumerate(members)
+    ]
+    return [subject for _, _, subject in sorted(turns, key=lambda turn: turn[:2])]
+
+
+def read_image(path):
+    """A scan as a float32 sitk.Image of three dimensions: a file, or a folder with one series.
+
+    Raises:
+      DataError: unreadable, truncated, not 3D, not scalar, not finite, or constant.
+    """
+    image = _read_series(path) if path.is_dir() else _read_file(path)
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    pixels = sitk.GetArrayViewFromImage(image)
+    if not np.isfinite(pixels).all():
+        raise DataError(
+            f"{path}: {np.count_nonzero(~np.isfinite(pixels))} pixels are NaN or infinite"
+        )
+    if pixels.min() == pixels.max():
+        raise DataError(f"{path}: constant image, every pixel is {pixels.min():g}")
+    return image
+
+
+def read_header(path):
+    """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
+    first = sorted(path.rglob("*.dcm"))[:1] if path.is_dir() else [path]
+    reader = sitk.ImageFileReader()
+    try:
+        reader.SetFileName(str(first[0]))
+        reader.ReadImageInformation()
+        direction = np.reshape(reader.GetDirection(), (reader.GetDimension(),) * 2)[:3, :3]
+        code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel())
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise DataError(f"{path}: not a readable 3D scan") from error
+    return code, reader.GetSize(), reader.GetSpacing()
+
+
+def read_label(path, image, num_classes, place=False):
+    """The label map of `image` as a uint8 sitk.Image on the image's own grid.
+
+    With `place`, a label on another grid is put there by physical position (nearest neighbour).
+
+    Raises:
+      DataError: another shape or geometry, no overlap, or values that are not 0..num_classes-1.
+    """
+    label = _read_file(path)
+    values = np.unique(sitk.GetArrayViewFromImage(label))
+    strange = [value for value in values.tolist() if value not in range(num_classes)]
+    if strange:
+        raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {num_classes - 1}")
+    label = sitk.Cast(label, sitk.sitkUInt8)
+    difference = _geometry_difference(label, image)
+    if not difference:
+        return label
+    if not place:
+        raise DataError(f"{path}: {difference}")
+    placed = sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    if values.any() and not sitk.GetArrayViewFromImage(placed).any():
+        raise DataError(f"{path}: no label overlaps the image; {difference}")
+    return placed
+
+
+def _geometry_difference(label, image):
+    """What differs between two grids, in words; empty if they agree."""
+    for what in ("Size", "Spacing", "Origin", "Direction"):
+        found, expected = (getattr(grid, f"Get{what}")() for grid in (label, image))
+        if not np.allclose(found, expected, rtol=0, atol=1e-2 if what == "Origin" else 1e-3):
+            found, expected = (
+                tuple(round(v, 4) for v in values) for values in (found, expected)
+            )
+            return f"{what.lower()} {found}; expected {expected}, the image's"
+    return ""
+
+
+def _read_file(path):
+    try:
+        if path.suffix == ".gz":
+            _read_to_end(path)
+        image = sitk.ReadImage(path)
+    except (OSError, EOFError, RuntimeError, gzip.zlib.error) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unreadable"
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+    return _scalar_3d(image, path)
+
+
+def _read_to_end(path):
+    """Raises where a gzip file is cut short, which ITK's reader passes over in silence."""
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def _read_series(folder):
+    files = sorted(folder.rglob("*.dcm"))
+    series = {}
+    for parent in sorted({file.parent for file in files}):
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(parent)):
+            series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(parent), uid)
+    if len(series) != 1:
+        raise DataError(
+            f"{folder}: {len(series)} DICOM series in {len(files)} files; expected one"
+        )
+    try:
+        return _scalar_3d(sitk.ReadImage(*series.values()), folder)
+    except RuntimeError as error:
+        raise DataError(f"{folder}: cannot be read ({str(error).splitlines()[-1]})") from error
+
+
+def _scalar_3d(image, path):
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise DataError(
+            f"{path}: {image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} "
+            "components a pixel; expected 3D with one"
+        )
+    return image

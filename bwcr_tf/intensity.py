@@ -1,0 +1,70 @@
+"""Random intensity transforms S_phi of a batch (Sec. 4): draw the parameters, then apply them."""
+
+import tensorflow as tf
+
+# (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
+# 2020 (BigAug; gamma, scale, shift and blur as there), its sharpening of 10-30 and noise of
+# 0.1-1.0 being meant for z-scored images; ours are what looks right on images in [0, 1].
+RANGES = {
+    #              low   high  identity
+    "gamma": (0.5, 2.0, 1.0),
+    "scale": (0.9, 1.1, 1.0),
+    "shift": (-0.1, 0.1, 0.0),
+    "blur_sigma": (0.25, 1.5, 0.0),  # px on a grid of 192
+    "sharpening": (1.0, 3.0, 0.0),
+    "noise_sd": (0.01, 0.1, 0.0),
+}
+_SHARPENING_SIGMA = 1.0  # px on a grid of 192: the blur in I + a (I - blur(I))
+
+
+def draw(count, seed, probability=0.5):
+    """Parameters of `count` images: name -> [count, 1, 1, 1], each active with `probability`.
+
+    Scale and shift share one gate: together they are one transform of the paper's list.
+    """
+    gate_seed, value_seed = tf.unstack(tf.random.split(seed))
+    gates = tf.random.stateless_uniform([len(RANGES), count, 1, 1, 1], gate_seed) < probability
+    unit = tf.random.stateless_uniform([len(RANGES), count, 1, 1, 1], value_seed)
+    active = dict(zip(RANGES, tf.unstack(gates), strict=True))
+    active["shift"] = active["scale"]
+    return {
+        name: tf.where(active[name], low + (high - low) * fraction, identity)
+        for (name, (low, high, identity)), fraction in zip(
+            RANGES.items(), tf.unstack(unit), strict=True
+        )
+    }
+
+
+def apply(images, parameters, seed):
+    """Images [B, H, W, 1] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
+    pixels = images.shape[1] / 192
+    images = tf.pow(tf.maximum(images, 0.0), parameters["gamma"])
+    images = parameters["scale"] * images + parameters["shift"]
+    images = blur(images, pixels * parameters["blur_sigma"])
+    unsharp = images - blur(images, tf.fill(tf.shape(images)[:1], pixels * _SHARPENING_SIGMA))
+    images += parameters["sharpening"] * unsharp
+    return images + parameters["noise_sd"] * tf.random.stateless_normal(tf.shape(images), seed)
+
+
+def randomize(images, seed):
+    """Images [B, H, W, 1] under freshly drawn intensity transforms, a pure function of `seed`."""
+    draw_seed, noise_seed = tf.unstack(tf.random.split(seed))
+    return apply(images, draw(tf.shape(images)[0], draw_seed), noise_seed)
+
+
+def blur(images, sigma, radius=6):
+    """Gaussian blur of images [B, H, W, 1] by `sigma` pixels (one per image), borders reflected.
+
+    The kernel is cut at `radius` pixels (4 sigma of the largest drawn) and sums to one; sigma 0
+    changes nothing. tensorflow-addons' `gaussian_filter2d` takes no sigma per image.
+    """
+    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
+    sigma = tf.maximum(tf.reshape(sigma, [-1, 1]), 1e-3)
+    kernel = tf.nn.softmax(-0.5 * (offsets / sigma) ** 2)[
+        ..., None, None, None
+    ]  # [B, K, 1, 1, 1]
+    height, width = images.shape[1:3]
+    padded = tf.pad(images, [[0, 0], [radius, radius], [0, 0], [0, 0]], "REFLECT")
+    images = sum(kernel[:, k] * padded[:, k : k + height] for k in range(2 * radius + 1))
+    padded = tf.pad(images, [[0, 0], [0, 0], [radius, radius], [0, 0]], "REFLECT")
+    return sum(kernel[:, k] * padded[:, :, k : k + width] for k in range(2 * radius + 1))

@@ -1,0 +1,119 @@
+"""Segmentation and calibration metrics of one volume (NumPy): arrays in, plain numbers out.
+
+Shapes: probabilities [..., C] sum to one, label_map and prediction [...] hold 0..C-1 and class 0
+is the background. Everything is a fraction, not per cent.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+
+def dice(prediction, label_map, num_classes):
+    """Dice coefficient of each foreground class [C-1]; NaN where both masks are empty."""
+    scores = np.full(num_classes - 1, np.nan)
+    for c in range(1, num_classes):
+        predicted, true = prediction == c, label_map == c
+        size = np.count_nonzero(predicted) + np.count_nonzero(true)
+        if size:
+            scores[c - 1] = 2 * np.count_nonzero(predicted & true) / size
+    return scores
+
+
+def hd95(prediction, label_map, num_classes, spacing_mm):
+    """95th percentile Hausdorff distance [C-1] in mm, the larger of the two directions.
+
+    Surfaces are the mask's voxels with a face neighbour outside it, volume borders counting as
+    outside. NaN where either mask is empty. `spacing_mm` is in the order of the array's axes.
+    """
+    scores = np.full(num_classes - 1, np.nan)
+    for c in range(1, num_classes):
+        masks = prediction == c, label_map == c
+        if all(mask.any() for mask in masks):
+            box = _bounding_box(masks[0] | masks[1])
+            surfaces = [_surface(mask[box]) for mask in masks]
+            scores[c - 1] = max(
+                np.percentile(_distance_to(surfaces[1 - i], spacing_mm)[surfaces[i]], 95)
+                for i in (0, 1)
+            )
+    return scores
+
+
+def _bounding_box(mask):
+    return ndimage.find_objects(mask.astype(np.uint8))[0]
+
+
+def _surface(mask):
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def _distance_to(surface, spacing_mm):
+    return ndimage.distance_transform_edt(~surface, sampling=spacing_mm)
+
+
+def reliability(probabilities, label_map, bins=15, foreground=True):
+    """What a reliability diagram shows of the most likely class: dict of arrays [bins].
+
+    `count` pixels, the sum of their `confidence` and the sum that are `correct`, in bins of
+    equal width, (low, high], over the pixels whose true class is foreground or over all.
+    """
+    if foreground:
+        probabilities, label_map = probabilities[label_map > 0], label_map[label_map > 0]
+    confidence = probabilities.max(axis=-1).astype(np.float64).ravel()
+    correct = (probabilities.argmax(axis=-1) == label_map).ravel()
+    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    index = np.searchsorted(edges, confidence, side="left")
+    return {
+        "count": np.bincount(index, minlength=bins),
+        "confidence": np.bincount(index, confidence, minlength=bins),
+        "correct": np.bincount(index, correct, minlength=bins),
+    }
+
+
+def ece(probabilities, label_map, bins=15, foreground=True):
+    """Expected calibration error (Guo et al., ICML 2017) of the most likely class.
+
+    sum_b n_b / n |accuracy_b - confidence_b| over bins of equal width. With `foreground`, over
+    the pixels whose true class is not background, as the authors report it; NaN if there are none.
+    """
+    table = reliability(probabilities, label_map, bins, foreground)
+    gaps = np.abs(table["correct"] - table["confidence"])
+    return gaps.sum() / table["count"].sum() if table["count"].any() else np.nan
+
+
+def tace(probabilities, label_map, bins=15, threshold=0.01):
+    """Thresholded adaptive calibration error [C-1] of each foreground class (Nixon et al., 2019).
+
+    Over the pixels with p_c > threshold, in bins of equal mass: the mean gap between the mean of
+    p_c and the frequency of class c. NaN if no pixel exceeds the threshold.
+    """
+    return np.array(
+        [
+            _adaptive_error(probabilities[..., c], label_map == c, bins, threshold)
+            for c in range(1, probabilities.shape[-1])
+        ]
+    )
+
+
+def _adaptive_error(probability, true, bins, threshold):
+    """Mean over equal-mass bins of |confidence - frequency|, bins weighed by their pixels."""
+    kept = probability > threshold
+    probability, true = probability[kept].astype(np.float64), true[kept]
+    if not probability.size:
+        return np.nan
+    order = np.argsort(probability, kind="stable")
+    edges = np.arange(bins) * probability.size // bins
+    edges = np.unique(edges)  # fewer pixels than bins: one pixel each
+    gaps = np.add.reduceat(probability[order] - true[order], edges)
+    return np.abs(gaps).sum() / probability.size
+
+
+def nll(probabilities, label_map):
+    """Mean negative log-likelihood of the true class over all pixels, in nats."""
+    true = np.take_along_axis(probabilities, label_map[..., None].astype(np.intp), axis=-1)
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny), dtype=np.float64).mean())
+
+
+def brier(probabilities, label_map):
+    """Mean over all pixels of sum_c (p_c - y_c)^2 (Brier, 1950): 0 at best, 2 at worst."""
+    labels = np.eye(probabilities.shape[-1], dtype=np.float32)[label_map]
+    return float(np.square(probabilities - labels).sum(axis=-1, dtype=np.float64).mean())

@@ -1,0 +1,72 @@
+"""Training batches: slices and a step number in, random views of images out (tf.data)."""
+
+import tensorflow as tf
+
+from bwcr_tf import affine, intensity
+
+
+def batches(slices, num_classes, method, batch_size, start, steps, seed):
+    """The batches of steps start..steps-1 as a tf.data.Dataset; each is a dict:
+
+    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot,
+    distance [B, H, W] in pixels.
+
+    The batch of step t is a pure function of (seed, t): a run that stops and goes on sees what
+    it would have seen. Slices are shuffled anew in every epoch and drawn without replacement.
+
+    Args:
+      slices: dict of arrays, `images` [N, H, W, 1], `label_maps` [N, H, W], `distance` [N, H, W].
+      method: says whether to augment, and into how many views.
+    """
+    slices = {name: tf.convert_to_tensor(array) for name, array in slices.items()}
+    count, size = slices["images"].shape[:2]
+
+    def make_batch(step):
+        seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
+        affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
+        batch = {
+            name: tf.gather(array, sample(step, batch_size, count, seed))
+            for name, array in slices.items()
+        }
+        views = tf.tile(batch["images"], [method.num_views, 1, 1, 1])  # [V * B, H, W, 1]
+        view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
+        if method.augment:
+            view_to_image = affine.draw(method.num_views * batch_size, size, affine_seed)
+            views = intensity.randomize(project(views, view_to_image), intensity_seed)
+        by_view = [method.num_views, batch_size]
+        return {
+            "views": tf.reshape(views, [*by_view, size, size, 1]),
+            "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
+            "labels": tf.one_hot(batch["label_maps"], num_classes),
+            "distance": batch["distance"],
+        }
+
+    return (
+        tf.data.Dataset.range(start, steps)
+        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def sample(step, batch_size, count, seed):
+    """Indices [B] of the slices in the batch of `step`: position t B + i of endless epochs."""
+    position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    epoch = position // count
+    seeds = tf.stack([tf.zeros_like(epoch), tf.fill([batch_size], tf.cast(seed, tf.int64)), epoch], -1)
+    # tf.random.experimental.index_shuffle pads several seeds along the wrong axis (TF 2.21)
+    return tf.raw_ops.RandomIndexShuffle(
+        index=position % count, seed=seeds, max_index=tf.constant(count - 1, tf.int64), rounds=4
+    )
+
+
+def project(images, out_to_in):
+    """`affine.warp` by TensorFlow's own op: right forward, wrong backward, fit for tf.data."""
+    rows = tf.reshape(out_to_in, [-1, 9])[:, :8]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=rows,
+        output_shape=tf.shape(images)[1:3],
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+        fill_value=0.0,
+    )

@@ -1,0 +1,268 @@
+"""One volume to the grid of the network and back (Sec. 4), cached on disk."""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import numpy as np
+import SimpleITK as sitk
+
+from bwcr_tf import boundary, datasets
+from bwcr_tf.progress import Progress
+
+PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
+_FORMAT = 1  # of a cached case; raise it when preprocessing changes its result
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that preprocessing depends on, besides the files."""
+
+    num_classes: int
+    size: int = 192
+    pixel_mm: float = 1.33
+    orientation: str = "LPS"  # of the array's axes x, y, z; z is the slice axis
+    n4_shrink: int = 4  # in plane, while estimating the bias field; 0 leaves N4 out
+
+
+def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
+    """Settings for a collection: what is given, else the data set's, else from the data itself.
+
+    The data's own are the median spacing, and the smallest grid in steps of 16 pixels that
+    holds 95 % of the volumes in plane. The orientation is the most frequent one.
+    """
+    headers = [
+        datasets.read_header(volume.image)
+        for subject in collection.pool + collection.test
+        for volume in subject.volumes
+    ]
+    codes = [code for code, _, _ in headers]
+    code = max(sorted(set(codes)), key=codes.count)
+    in_plane = np.array([spacing[:2] for found, _, spacing in headers if found == code])
+    extent_mm = in_plane * [size_xy[:2] for found, size_xy, _ in headers if found == code]
+    pixel_mm = pixel_mm or dataset.pixel_mm or float(round(np.median(in_plane), 3))
+    if not size:
+        pixels = np.percentile(extent_mm.max(axis=1), 95) / pixel_mm
+        size = 192 if dataset.pixel_mm else 16 * int(np.ceil(pixels / 16))
+    return Settings(collection.num_classes, size, pixel_mm, code, n4_shrink)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Size (x, y, z), spacing and origin in mm, and direction of a volume."""
+
+    size: tuple
+    spacing_mm: tuple
+    origin: tuple
+    direction: tuple
+
+    @classmethod
+    def of(cls, image):
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    def place(self, image):
+        """The image, after it was given this spacing, origin and direction."""
+        image.SetSpacing(self.spacing_mm)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+    def blank(self):
+        return self.place(sitk.Image([int(n) for n in self.size], sitk.sitkUInt8))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A preprocessed volume: arrays on the network's grid and the labels on the original one."""
+
+    name: str
+    subject: str
+    image: np.ndarray  # [Z, H, W] float32 in [0, 1]
+    label_map: np.ndarray  # [Z, H, W] uint8
+    distance: np.ndarray  # [Z, H, W] float32, pixels
+    grid: Grid
+    original_label_map: np.ndarray  # uint8
+    original_grid: Grid
+    truth: np.ndarray | None = None  # [Z, H, W, C] float32
+
+
+def network_grid(image, settings):
+    """The Grid that `image` is resampled to: same centre in plane, slices untouched."""
+    oriented = sitk.DICOMOrient(image, settings.orientation)
+    width, height, depth = oriented.GetSize()
+    half = (settings.size - 1) / 2
+    spacing = (settings.pixel_mm, settings.pixel_mm, oriented.GetSpacing()[2])
+    center = oriented.TransformContinuousIndexToPhysicalPoint(
+        ((width - 1) / 2, (height - 1) / 2, 0)
+    )
+    axes = np.reshape(oriented.GetDirection(), (3, 3))
+    origin = np.array(center) - axes @ (half * settings.pixel_mm, half * settings.pixel_mm, 0)
+    return Grid(
+        (settings.size, settings.size, depth), spacing, tuple(origin), oriented.GetDirection()
+    )
+
+
+def normalize(image, settings):
+    """N4, then the 2nd and 98th percentile to 0 and 1, clipped (Sec. 4): a sitk.Image."""
+    if settings.n4_shrink:
+        image = correct_bias(sitk.DICOMOrient(image, settings.orientation), settings.n4_shrink)
+    pixels = sitk.GetArrayViewFromImage(image)
+    low, high = np.percentile(pixels, PERCENTILES)
+    if high <= low:  # more than 96 % of the pixels alike
+        low, high = pixels.min(), pixels.max()
+    return sitk.Clamp((image - float(low)) / float(high - low), sitk.sitkFloat32, 0.0, 1.0)
+
+
+def correct_bias(image, shrink):
+    """N4 (Tustison et al., 2010) within an Otsu mask of 200 bins, the field estimated in plane on
+    every `shrink`-th pixel (fewer where that leaves under 32) and applied at full resolution.
+
+    On real hearts a shrink of 4 changes the rescaled image by 0.01 on average against 2, at a
+    quarter of the time, where N4 itself changes it by 0.07.
+    """
+    mask = sitk.OtsuThreshold(image, 0, 1, 200)
+    factor = max(1, min(shrink, min(image.GetSize()[:2]) // 32))
+    filter_n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    filter_n4.SetNumberOfThreads(1)  # the volumes go in parallel
+    try:
+        filter_n4.Execute(
+            *(sitk.Shrink(volume, [factor, factor, 1]) for volume in (image, mask))
+        )
+    except RuntimeError:  # too few pixels in the mask for a spline
+        return image
+    return image / sitk.Exp(
+        sitk.Cast(filter_n4.GetLogBiasFieldAsImage(image), image.GetPixelID())
+    )
+
+
+def resample(image, grid, interpolator=sitk.sitkLinear):
+    """Array [Z, H, W] (or with a class axis) of `image` on `grid`, zero outside of it."""
+    image = sitk.Resample(image, grid.blank(), sitk.Transform(), interpolator, 0.0)
+    return sitk.GetArrayFromImage(image)
+
+
+def restore(probabilities, grid, original_grid):
+    """Probabilities [Z, H, W, C] on `grid`, linearly resampled to the original grid.
+
+    What the crop cut off is background.
+    """
+    image = grid.place(sitk.GetImageFromArray(probabilities, isVector=True))
+    restored = resample(image, original_grid)
+    restored[..., 0] = 1 - restored[..., 1:].sum(axis=-1)
+    return restored
+
+
+def preprocess(volume, settings, subject=""):
+    """The Case of a datasets.Volume.
+
+    Raises:
+      datasets.DataError: the files are not what they must be; see `datasets.read_image`.
+    """
+    image = datasets.read_image(volume.image)
+    label = datasets.read_label(
+        volume.label, image, settings.num_classes, place=volume.image.is_dir()
+    )
+    grid = network_grid(image, settings)
+    label_map = resample(label, grid, sitk.sitkNearestNeighbor)
+    truth = volume.truth and sitk.ReadImage(volume.truth, sitk.sitkVectorFloat32)
+    return Case(
+        name=volume.name,
+        subject=subject,
+        image=resample(normalize(image, settings), grid),
+        label_map=label_map,
+        distance=np.stack([boundary.distance(m, settings.num_classes) for m in label_map]),
+        grid=grid,
+        original_label_map=sitk.GetArrayFromImage(label),
+        original_grid=Grid.of(image),
+        truth=restore(sitk.GetArrayFromImage(truth), Grid.of(image), grid) if truth else None,
+    )
+
+
+def prepare(subjects, settings, cache_dir, workers=None):
+    """Cases of all volumes of `subjects`, from the cache or made in parallel processes.
+
+    A cached case is found by the content of its files and the settings, is written whole or not
+    at all, and is made again where it cannot be read.
+
+    Raises:
+      datasets.DataError: of the first volume that cannot be used.
+    """
+    cache_dir = pathlib.Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (subject.name, volume, settings, cache_dir / f"{_key(volume, settings)}.npz")
+        for subject in subjects
+        for volume in subject.volumes
+    ]
+    cases = {job[-1]: load_case(job[-1]) for job in jobs}
+    missing = [job for job in jobs if cases[job[-1]] is None]
+    if missing:
+        progress = Progress("preprocessing volumes", len(missing))
+        context = multiprocessing.get_context("spawn")  # a fork after TensorFlow may hang
+        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+            futures = {pool.submit(_prepare_one, *job): job[-1] for job in missing}
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    cases[futures[future]] = load_case(futures[future])
+                    progress.advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return [
+        dataclasses.replace(cases[path], subject=subject, name=volume.name)
+        for subject, volume, _, path in jobs
+    ]
+
+
+def _key(volume, settings):
+    digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.asdict(settings)]).encode())
+    for file in volume.files:
+        try:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        except OSError as error:
+            raise datasets.DataError(f"{file}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()[:32]
+
+
+def _prepare_one(subject, volume, settings, path):
+    save_case(preprocess(volume, settings, subject), path)
+
+
+def save_case(case, path):
+    """Writes a case beside `path`, then renames it there."""
+    arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
+    arrays = {
+        name: np.concatenate(dataclasses.astuple(value)) if isinstance(value, Grid) else value
+        for name, value in arrays.items()
+        if value is not None
+    }
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_case(path):
+    """The case that `path` holds, or None if it is not there or not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        for name in ("grid", "original_grid"):
+            size, *rest = np.split(arrays[name], (3, 6, 9))
+            arrays[name] = Grid(
+                tuple(size.astype(int).tolist()), *(tuple(v.tolist()) for v in rest)
+            )
+        return Case(
+            **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,136 @@
+"""The folder of a run: what is in it, and that it stays the folder of one set of flags."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+from bwcr_tf import datasets, preprocess
+from bwcr_tf.datasets import DataError
+
+_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """split.json: who is trained on, and everything that evaluation has to know."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    settings: preprocess.Settings
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def hash(self):
+        """Short digest of the data set's name and the three lists of subjects."""
+        text = json.dumps([self.dataset, self.training, self.validation, self.test])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def subjects(self, part, directory):
+        """The datasets.Subject records of `part` ("test", say) in a data folder.
+
+        Raises:
+          DataError: one of them is not there.
+        """
+        collection = datasets.find(self.dataset, directory)
+        found = {subject.name: subject for subject in collection.pool + collection.test}
+        missing = [name for name in getattr(self, part) if name not in found]
+        if missing:
+            raise DataError(
+                f"{directory}: {part} subject {missing[0]} of the split is not here"
+            )
+        return [found[name] for name in getattr(self, part)]
+
+
+def write(path, text):
+    """Writes a text file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def claim(folder, flags, plan):
+    """Makes the folder of a run, or checks that it was made with the same flags and split.
+
+    Args:
+      flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads.
+
+    Raises:
+      DataError: the folder belongs to other flags; the first difference is named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
+    if (folder / "flags.txt").exists():
+        old, new = (
+            read_flags(folder),
+            dict(line[2:].split("=", 1) for line in text.splitlines()),
+        )
+        for name in sorted((old.keys() | new.keys()) - set(_PLACES)):
+            if old.get(name) != new.get(name):
+                raise DataError(
+                    f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
+                    "use its flags, another --runs_dir, or delete it"
+                )
+    else:
+        write(folder / "flags.txt", text)
+    if (folder / "split.json").exists():
+        if load_plan(folder) != plan:
+            raise DataError(
+                f"{folder}: split.json differs from the split of the data found now"
+            )
+    else:
+        split = dataclasses.asdict(plan) | {"hash": plan.hash}
+        write(folder / "split.json", json.dumps(split, indent=1) + "\n")
+
+
+def read_flags(folder):
+    """flags.txt as a dict of texts.
+
+    Raises:
+      DataError: there is none, or a line is not --name=value.
+    """
+    path = pathlib.Path(folder) / "flags.txt"
+    try:
+        return dict(line[2:].split("=", 1) for line in path.read_text().splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
+
+
+def load_plan(folder):
+    """The Plan in split.json.
+
+    Raises:
+      DataError: there is none, or it was changed.
+    """
+    path = pathlib.Path(folder) / "split.json"
+    try:
+        fields = json.loads(path.read_text())
+        digest = fields.pop("hash")
+        settings = preprocess.Settings(**fields.pop("settings"))
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        plan = Plan(settings=settings, **fields)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not the split of a run; was the run started?") from error
+    if plan.hash != digest:
+        raise DataError(f"{path}: changed by hand: its hash is {plan.hash}, not {digest}")
+    return plan
+
+
+def describe(plan, flags):
+    """What model.json says beside a SavedModel: all that a scan needs to be predicted."""
+    return {
+        "dataset": plan.dataset,
+        "classes": ["background", *plan.classes],
+        "input": "image [N, H, W, 1] float32 in [0, 1]",
+        "preprocessing": dataclasses.asdict(plan.settings)
+        | {"percentiles": preprocess.PERCENTILES},
+        "split_hash": plan.hash,
+        "training_subjects": plan.training,
+        "flags": {name: value for name, value in flags.items() if name not in _PLACES},
+    }

@@ -1,0 +1,82 @@
+"""Keeps the averaged weights of the best validation Dice, and lets a run stop and go on."""
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bwcr_tf import inference, metrics
+
+
+class Selection(keras.callbacks.Callback):
+    """Every `every` steps: validates the averages, keeps the best, writes a checkpoint.
+
+    Args:
+      trainer: compiled trainer.Trainer.
+      cases: validation preprocess.Cases.
+      folder: pathlib.Path of the run; best.keras and checkpoints/ are written there.
+      steps: total number of steps; the last one is validated too.
+      report: called with (step, trainer, Validation) after each validation.
+    """
+
+    def __init__(self, trainer, cases, folder, every, steps, report):
+        super().__init__()
+        self.trainer, self.cases, self.every, self.steps = trainer, cases, every, steps
+        self.report = report
+        self.best_path = folder / "best.keras"
+        self.network = keras.models.clone_model(trainer.network)  # holds the averages
+        self.predict = inference.predictor(self.network)
+        trainer.optimizer.build(trainer.network.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.best = tf.Variable(-1.0, dtype=tf.float64)
+        # keras.callbacks.BackupAndRestore knows neither the averages nor the data's position.
+        checkpoint = tf.train.Checkpoint(
+            network=trainer.network,
+            optimizer=trainer.optimizer,
+            averages=trainer.averages,
+            step=self.step,
+            best=self.best,
+        )
+        self.checkpoints = tf.train.CheckpointManager(
+            checkpoint, str(folder / "checkpoints"), max_to_keep=2
+        )
+
+    def restore(self):
+        """Restores the last checkpoint, if there is one; returns the steps done so far."""
+        if self.best_path.exists():
+            self.checkpoints.restore_or_initialize()
+        return int(self.step)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step.assign_add(1)
+        step = int(self.step)
+        if step % self.every == 0 or step == self.steps:
+            self.validate(step)
+
+    def validate(self, step):
+        for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
+            weight.assign(average)
+        validation = Validation([(case, self.predict(case.image)) for case in self.cases])
+        if validation.dice >= float(self.best):  # a later tie wins
+            self.best.assign(validation.dice)
+            self.save_best()
+        self.report(step, self.trainer, validation)
+        self.trainer.reset_metrics()
+        self.checkpoints.save(step)
+
+    def save_best(self):
+        temporary = self.best_path.with_name("best.tmp.keras")
+        self.network.save(temporary)
+        os.replace(temporary, self.best_path)
+
+
+class Validation:
+    """Predictions [(case, probabilities)] of the validation volumes, and their scores."""
+
+    def __init__(self, predictions):
+        self.predictions = predictions
+        dice = np.array([inference.dice(p, case) for case, p in predictions])
+        self.dice_per_class = [inference.mean(column) for column in dice.T]
+        self.dice = inference.mean(dice)
+        self.ece = inference.mean([metrics.ece(p, case.label_map) for case, p in predictions])

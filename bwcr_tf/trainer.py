@@ -1,0 +1,83 @@
+"""The objective of the paper, Eq. (2), and the one training step."""
+
+import keras
+import tensorflow as tf
+
+from bwcr_tf import affine, losses
+
+
+class Trainer(keras.Model):
+    """Trains `network` by a method's objective and keeps the average of its weights.
+
+    Args:
+      network: keras.Model, images [B, H, W, 1] -> logits [B, H, W, C].
+      method: the row of `methods.METHODS` that fills in L_S and lambda(r).
+      radius: R of Eq. (3) in pixels of this grid.
+      consistency_scale: factor on lambda(r), for Table 1.
+      decay: of the exponential moving average of all weights, BatchNorm's statistics included.
+    """
+
+    def __init__(self, network, method, radius=10.0, consistency_scale=1.0, decay=0.99):
+        super().__init__()
+        self.network = network
+        self.method = method
+        self.radius = radius
+        self.consistency_scale = consistency_scale
+        self.ema = tf.train.ExponentialMovingAverage(decay)
+        self.averaged = [
+            weight.value for weight in network.weights
+        ]  # it takes no Keras variable
+        self.ema.apply(self.averaged)  # makes the shadow variables, which a traced call cannot
+        self.trackers = {
+            name: keras.metrics.Mean(name) for name in ("loss", "supervised", "consistency")
+        }
+
+    def call(self, images):
+        return self.network(images)
+
+    @property
+    def averages(self):
+        """The averaged weights: variables in the order of `network.weights`."""
+        return [self.ema.average(weight) for weight in self.averaged]
+
+    def objective(self, batch):
+        """L_S + lambda(r) L_C of Eq. (2), each term averaged over all pixels.
+
+        A pixel that a view did not see counts as zero in the terms that need this view.
+        """
+        labels, distance = batch["labels"], batch["distance"]
+        logits, visible = zip(*self.image_logits(batch), strict=True)
+        supervised = tf.reduce_mean(visible[0] * self.method.supervised_loss(labels, logits[0]))
+        consistency = 0.0
+        if self.method.consistency_weight is not None:
+            weight = self.method.consistency_weight(distance, self.radius)
+            weight *= self.consistency_scale * visible[0] * visible[1]
+            consistency = tf.reduce_mean(weight * losses.squared_difference(*logits))
+        return {
+            "loss": supervised + consistency,
+            "supervised": supervised,
+            "consistency": consistency,
+        }
+
+    def image_logits(self, batch):
+        """g(X; theta, phi, psi) of Sec. 3 for each view: (logits in the image frame, visible)."""
+        height, width = batch["distance"].shape[1:]
+        for view, view_to_image in zip(
+            tf.unstack(batch["views"]), tf.unstack(batch["view_to_image"]), strict=True
+        ):
+            image_to_view = affine.invert(view_to_image)
+            view_logits = self.network(view, training=True)
+            yield (
+                affine.warp(view_logits, image_to_view),
+                affine.visible(image_to_view, height, width),
+            )
+
+    def train_step(self, batch):
+        with tf.GradientTape() as tape:
+            terms = self.objective(batch)
+        weights = self.network.trainable_variables
+        self.optimizer.apply(tape.gradient(terms["loss"], weights), weights)
+        self.ema.apply(self.averaged)
+        for name, value in terms.items():
+            self.trackers[name].update_state(value)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}

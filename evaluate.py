@@ -1,0 +1,136 @@
+"""Scores a trained run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+import keras
+import numpy as np
+from absl import app, flags, logging
+
+from bwcr_tf import figures, inference, metrics, preprocess, runs
+from bwcr_tf.datasets import DataError
+from bwcr_tf.progress import Progress
+
+flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
+flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
+flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
+FLAGS = flags.FLAGS
+
+
+def main(_):
+    logging.set_verbosity(logging.WARNING)
+    folder = pathlib.Path(FLAGS.run_dir)
+    plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
+    data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
+    cases = preprocess.prepare(
+        plan.subjects("test", data_dir),
+        plan.settings,
+        FLAGS.cache_dir or run_flags["cache_dir"],
+    )
+    predict = inference.predictor(load_best(folder))
+    rows, tables, progress = [], [], Progress("evaluating volumes", len(cases))
+    for case in cases:
+        probabilities = predict(case.image)
+        rows += inference.score(probabilities, case, plan.classes)
+        tables.append(metrics.reliability(probabilities, case.label_map))
+        progress.advance()
+    runs.write(folder / "scores.csv", inference.to_csv(rows))
+    summary = summarize(rows, plan.classes)
+    runs.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    draw(folder / "figures", run_flags["method"], cases, rows, tables, predict)
+    print(to_table(summary["scores"]))
+    print(f"{folder}/: scores.csv, summary.json, figures/")
+
+
+def load_best(folder):
+    """The network with the selected weights.
+
+    Raises:
+      DataError: there is none yet, or the file is broken.
+    """
+    path = folder / "best.keras"
+    if not path.exists():
+        raise DataError(f"{path}: not there; the run has not come to its first validation")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, zip or HDF5 make of a broken file
+        raise DataError(f"{path}: not a whole model ({type(error).__name__})") from error
+
+
+def summarize(rows, classes):
+    """Mean and sd over test volumes of each metric by class, and which values are undefined."""
+    scores, undefined = {}, []
+    for name in (*classes, "all"):
+        of_class = [row for row in rows if row["class"] == name]
+        scores[name] = {}
+        for metric in inference.COLUMNS[3:]:
+            values = np.array([row[metric] for row in of_class if metric in row])
+            if values.size:
+                kept = values[~np.isnan(values)]
+                scores[name][metric] = {
+                    "mean": inference.mean(kept),
+                    "sd": float(kept.std()) if kept.size else None,
+                    "volumes": int(kept.size),
+                }
+                undefined += [
+                    f"{row['volume']} {name} {metric}: {REASONS[metric]}"
+                    for row in of_class
+                    if np.isnan(row[metric])
+                ]
+    return {"scores": scores, "undefined": undefined}
+
+
+REASONS = {
+    "dice": "the class is neither in the label nor in the prediction",
+    "hd95_mm": "the class is not in the label, or not in the prediction",
+    "ece": "no foreground in the label",
+    "tace": "no pixel has a probability over the threshold",
+    "tace_paper": "no pixel has a probability over the threshold",
+}
+
+
+def to_table(scores):
+    """The summary as text: mean +- sd over volumes, in per cent and mm."""
+    lines = [f"{'class':>10}" + "".join(f"{metric:>15}" for metric in inference.COLUMNS[3:])]
+    for name, columns in scores.items():
+        cells = []
+        for metric in inference.COLUMNS[3:]:
+            factor = 1 if metric in ("hd95_mm", "nll", "brier") else 100
+            value = columns.get(metric)
+            cells.append(
+                f"{factor * value['mean']:.2f} +- {factor * value['sd']:.2f}" if value else ""
+            )
+        lines.append(f"{name:>10}" + "".join(f"{cell:>15}" for cell in cells))
+    lines.append("mean +- sd over test volumes; dice, ece and tace in per cent")
+    return "\n".join(lines)
+
+
+def draw(folder, method, cases, rows, tables, predict):
+    """Reliability diagram over all test volumes, and panels of the worst, median and best Dice."""
+    folder.mkdir(exist_ok=True)
+    pooled = {key: sum(table[key] for table in tables) for key in tables[0]}
+    figures.reliability_diagram({method: pooled}, folder / "reliability.png")
+    whole = [row["dice"] for row in rows if row["class"] == "all"]
+    order = np.argsort(np.nan_to_num(whole))
+    panels = []
+    for rank, index in (
+        ("worst", order[0]),
+        ("median", order[len(order) // 2]),
+        ("best", order[-1]),
+    ):
+        case = cases[index]
+        z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
+        title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
+        panels.append((title, case.image[z], case.label_map[z], predict(case.image)[z]))
+    figures.panels(panels, folder / "panels.png")
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except DataError as error:
+        sys.exit(f"error: {error}")

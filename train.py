@@ -1,0 +1,152 @@
+"""Trains one method on one data set: python train.py --method=bwcr --dataset=acdc --ntr=10."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags, logging
+
+from bwcr_tf import datasets, export, phantom, pipeline, preprocess, runs, unet
+from bwcr_tf.methods import METHODS
+from bwcr_tf.monitor import Monitor
+from bwcr_tf.selection import Selection
+from bwcr_tf.trainer import Trainer
+
+flags.DEFINE_enum("method", "bwcr", list(METHODS), "Row of methods.METHODS to train.")
+flags.DEFINE_enum("dataset", "phantom", list(datasets.DATASETS), "Data set.")
+flags.DEFINE_string("data_dir", None, "Folder of the data set. [data/<dataset>]")
+flags.DEFINE_integer("ntr", 10, "Training subjects, N_tr of the paper.", lower_bound=1)
+flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", lower_bound=1)
+flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
+flags.DEFINE_string("cache_dir", "cache", "Folder of preprocessed volumes.")
+flags.DEFINE_integer("steps", 50000, "Training steps.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 1e-4, "Adam's; it falls linearly to 1e-3 of that.", 0.0)
+flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [192, or from the data]")
+flags.DEFINE_float("pixel_mm", None, "Pixel spacing of the grid, mm. [the data set's]")
+flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
+flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
+flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
+flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", lower_bound=1e-3)
+flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.")
+FLAGS = flags.FLAGS
+
+
+def main(_):
+    tf.config.experimental.enable_op_determinism()
+    logging.set_verbosity(logging.WARNING)
+    method = METHODS[FLAGS.method]
+    plan, subjects = find_data()
+    folder = run_folder()
+    runs.claim(folder, run_flags(), plan)
+    cases = {
+        part: preprocess.prepare(subjects[part], plan.settings, FLAGS.cache_dir)
+        for part in ("training", "validation")
+    }
+
+    keras.utils.set_random_seed(FLAGS.seed + 1000 * FLAGS.run)
+    size, num_classes = plan.settings.size, plan.settings.num_classes
+    network = unet.build_unet(size, num_classes, FLAGS.width)
+    trainer = Trainer(network, method, FLAGS.radius * size / 192, FLAGS.consistency_scale)
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        FLAGS.learning_rate, FLAGS.steps, 1e-3 * FLAGS.learning_rate
+    )
+    trainer.compile(keras.optimizers.Adam(rate), jit_compile=False)
+
+    monitor = Monitor(folder, run_flags(), plan.classes)
+    selection = Selection(
+        trainer, cases["validation"], folder, FLAGS.eval_every, FLAGS.steps, monitor.report
+    )
+    start = selection.restore()
+    describe(folder, plan, cases, start)
+    if start < FLAGS.steps:
+        batches = pipeline.batches(
+            stack(cases["training"]),
+            num_classes,
+            method,
+            FLAGS.batch_size,
+            start,
+            FLAGS.steps,
+            FLAGS.seed + 1000 * FLAGS.run,
+        )
+        monitor.begin(start, FLAGS.steps)
+        trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
+    best = keras.models.load_model(selection.best_path, compile=False)
+    export.export(best, folder / "saved_model", runs.describe(plan, run_flags()))
+    print(
+        f"best      validation Dice {float(selection.best):.3f}; python evaluate.py --run_dir={folder}"
+    )
+
+
+def find_data():
+    """The runs.Plan of this run and its subjects by part; makes the phantom if it is asked for."""
+    directory = pathlib.Path(FLAGS.data_dir or f"data/{FLAGS.dataset}")
+    if FLAGS.dataset == "phantom" and not directory.exists():
+        phantom.write(directory)
+    collection = datasets.find(FLAGS.dataset, directory)
+    split = datasets.split(FLAGS.dataset, collection, FLAGS.ntr, FLAGS.run)
+    settings = preprocess.propose(
+        collection,
+        datasets.DATASETS[FLAGS.dataset],
+        FLAGS.size,
+        FLAGS.pixel_mm,
+        FLAGS.n4_shrink,
+    )
+    plan = runs.Plan(FLAGS.dataset, collection.classes, settings, **split.names())
+    return plan, {part: getattr(split, part) for part in split.names()}
+
+
+def run_folder():
+    return pathlib.Path(
+        FLAGS.runs_dir, FLAGS.dataset, f"ntr{FLAGS.ntr}", FLAGS.method, f"run{FLAGS.run}"
+    )
+
+
+def run_flags():
+    """This script's flags that are set, as a dict."""
+    found = {flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def stack(cases):
+    """All slices of the training volumes, as `pipeline.batches` takes them."""
+    return {
+        "images": np.concatenate([case.image for case in cases])[..., None],
+        "label_maps": np.concatenate([case.label_map for case in cases]),
+        "distance": np.concatenate([case.distance for case in cases]),
+    }
+
+
+def describe(folder, plan, cases, start):
+    """Prints what is about to happen."""
+    devices = tf.config.list_physical_devices("GPU")
+    device = (
+        tf.config.experimental.get_device_details(devices[0])["device_name"]
+        if devices
+        else "CPU"
+    )
+    slices = {part: sum(len(case.image) for case in found) for part, found in cases.items()}
+    print(f"data        {plan.dataset}, classes {', '.join(plan.classes)}, split {plan.hash}")
+    for part, count in slices.items():
+        print(f"{part:12}{len(getattr(plan, part))} subjects, {count} slices")
+    print(f"test        {len(plan.test)} subjects")
+    print(
+        f"grid      {plan.settings.size} x {plan.settings.size} at {plan.settings.pixel_mm:g} mm"
+    )
+    print(f"method      {FLAGS.method}, {METHODS[FLAGS.method].num_views} view(s), on {device}")
+    print(f"steps       {FLAGS.steps}, {start} done before; run folder {folder}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except datasets.DataError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command goes on from the last validation")
