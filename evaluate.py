@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from bwcr_tf import figures, inference, metrics, preprocess, runs
+from bwcr_tf import analysis, figures, inference, preprocess, runs
 from bwcr_tf.datasets import DataError
 from bwcr_tf.progress import Progress
 
@@ -32,16 +32,17 @@ def main(_):
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
     predict = inference.predictor(load_best(folder))
-    rows, tables, progress = [], [], Progress("evaluating volumes", len(cases))
+    rows, sums, progress = [], [], Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
         rows += inference.score(probabilities, case, plan.classes)
-        tables.append(metrics.reliability(probabilities, case.label_map))
+        sums.append(analysis.measure(probabilities, case))
         progress.advance()
     runs.write(folder / "scores.csv", inference.to_csv(rows))
-    summary = summarize(rows, plan.classes)
+    pooled = analysis.pool(sums)
+    summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
     runs.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    draw(folder / "figures", run_flags["method"], cases, rows, tables, predict)
+    draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
     print(to_table(summary["scores"]))
     print(f"{folder}/: scores.csv, summary.json, figures/")
 
@@ -109,11 +110,10 @@ def to_table(scores):
     return "\n".join(lines)
 
 
-def draw(folder, method, cases, rows, tables, predict):
+def draw(folder, method, cases, rows, pooled, predict):
     """Reliability diagram over all test volumes, and panels of the worst, median and best Dice."""
     folder.mkdir(exist_ok=True)
-    pooled = {key: sum(table[key] for table in tables) for key in tables[0]}
-    figures.reliability_diagram({method: pooled}, folder / "reliability.png")
+    figures.reliability_diagram({method: pooled["reliability"]}, folder / "reliability.png")
     whole = [row["dice"] for row in rows if row["class"] == "all"]
     order = np.argsort(np.nan_to_num(whole))
     panels = []

@@ -42,6 +42,10 @@ def main(_):
     tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     method = METHODS[FLAGS.method]
+    if FLAGS.size and FLAGS.size % 16:
+        raise datasets.DataError(
+            f"size={FLAGS.size}: expected a multiple of 16, for four poolings"
+        )
     plan, subjects = find_data()
     folder = run_folder()
     runs.claim(folder, run_flags(), plan)
@@ -110,7 +114,9 @@ def run_folder():
 
 def run_flags():
     """This script's flags that are set, as a dict."""
-    found = {flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])}
+    found = {
+        flag.name: flag.value for flag in FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 

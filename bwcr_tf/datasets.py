@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import pathlib
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -334,20 +335,37 @@ def _geometry_difference(label, image):
 
 def _read_file(path):
     try:
-        if path.suffix == ".gz":
-            _read_to_end(path)
+        if path.name.endswith((".nii", ".nii.gz")):
+            _check_nifti(path)
         image = sitk.ReadImage(path)
-    except (OSError, EOFError, RuntimeError, gzip.zlib.error) as error:
+    except DataError:
+        raise
+    except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unreadable"
         raise DataError(f"{path}: cannot be read ({reason})") from error
     return _scalar_3d(image, path)
 
 
-def _read_to_end(path):
-    """Raises where a gzip file is cut short, which ITK's reader passes over in silence."""
-    with gzip.open(path) as file:
-        while file.read(1 << 20):
-            pass
+def _check_nifti(path):
+    """Raises on what ITK's reader passes over in silence: a gzip file cut short, and NaN.
+
+    ITK replaces values that are not finite by zero while it reads NIfTI.
+    """
+    with (gzip.open if path.suffix == ".gz" else open)(path) as file:
+        content = file.read()  # to the end, where gzip checks its sum
+    order = "<" if content[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
+    kind = {16: "f4", 64: "f8"}.get(
+        int.from_bytes(content[70:72], "little" if order == "<" else "big")
+    )
+    start = int(np.frombuffer(content, order + "f4", 1, 108)[0])  # vox_offset
+    if kind:
+        values = np.frombuffer(
+            content, order + kind, (len(content) - start) // int(kind[1]), start
+        )
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{path}: {np.count_nonzero(~np.isfinite(values))} pixels are NaN or infinite"
+            )
 
 
 def _read_series(folder):

@@ -58,9 +58,9 @@ def reliability(probabilities, label_map, bins=15, foreground=True):
     """
     if foreground:
         probabilities, label_map = probabilities[label_map > 0], label_map[label_map > 0]
-    confidence = probabilities.max(axis=-1).astype(np.float64).ravel()
+    confidence = probabilities.max(axis=-1).ravel()
     correct = (probabilities.argmax(axis=-1) == label_map).ravel()
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    edges = np.linspace(0, 1, bins + 1)[1:-1].astype(confidence.dtype)  # 0.6 is in (0.4, 0.6]
     index = np.searchsorted(edges, confidence, side="left")
     return {
         "count": np.bincount(index, minlength=bins),

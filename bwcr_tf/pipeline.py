@@ -52,7 +52,9 @@ def sample(step, batch_size, count, seed):
     """Indices [B] of the slices in the batch of `step`: position t B + i of endless epochs."""
     position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
     epoch = position // count
-    seeds = tf.stack([tf.zeros_like(epoch), tf.fill([batch_size], tf.cast(seed, tf.int64)), epoch], -1)
+    seeds = tf.stack(
+        [tf.zeros_like(epoch), tf.fill([batch_size], tf.cast(seed, tf.int64)), epoch], -1
+    )
     # tf.random.experimental.index_shuffle pads several seeds along the wrong axis (TF 2.21)
     return tf.raw_ops.RandomIndexShuffle(
         index=position % count, seed=seeds, max_index=tf.constant(count - 1, tf.int64), rounds=4

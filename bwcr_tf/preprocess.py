@@ -254,8 +254,8 @@ def save_case(case, path):
 def load_case(path):
     """The case that `path` holds, or None if it is not there or not whole."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
         for name in ("grid", "original_grid"):
             size, *rest = np.split(arrays[name], (3, 6, 9))
             arrays[name] = Grid(

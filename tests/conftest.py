@@ -1,0 +1,61 @@
+"""Small made-up data sets in the layouts that the readers expect, and the real ones if present."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def shared(name):
+    """The folder of real data beside the checkout; skips the test where it is absent."""
+    path = ROOT.parent / "shared" / name
+    if not path.is_dir():
+        pytest.skip(f"no real {name} data beside the checkout")
+    return path
+
+
+def write_image(path, array, spacing=(1.5, 1.5, 8.0), origin=(0, 0, 0)):
+    image = sitk.GetImageFromArray(array, isVector=False)
+    image.SetSpacing(spacing)
+    image.SetOrigin((*origin, 0)[: array.ndim])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, path)
+    return path
+
+
+def heart(seed, shape=(3, 40, 44)):
+    """A noisy image [Z, H, W] of nested discs, and its label map of classes 0..3."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    cy, cx = np.array(shape[1:]) / 2 + rng.uniform(-3, 3, 2)
+    r = np.hypot(y - cy, x - cx) + rng.uniform(-1, 1)
+    label_map = np.where(r < 6, 3, np.where(r < 9, 2, 0)) + (np.hypot(y - cy, x - cx + 13) < 4)
+    label_map = np.tile(label_map, (shape[0], 1, 1)).astype(np.uint8)
+    brightness = np.array([200, 500, 300, 800])[label_map]
+    return (brightness + rng.normal(0, 40, shape)).astype(np.int16), label_map
+
+
+def write_patient(folder, seed, group="NOR"):
+    folder.mkdir(parents=True)
+    (folder / "Info.cfg").write_text(f"ED: 1\nES: 12\nGroup: {group}\n")
+    for frame in (1, 12):
+        image, label_map = heart(10 * seed + frame)
+        name = f"{folder.name}_frame{frame:02}"
+        write_image(folder / f"{name}.nii.gz", image)
+        write_image(folder / f"{name}_gt.nii.gz", label_map)
+
+
+@pytest.fixture(scope="session")
+def acdc(tmp_path_factory):
+    """Ten training and two test patients, in two groups."""
+    root = tmp_path_factory.mktemp("acdc")
+    for number in range(1, 13):
+        part = "training" if number <= 10 else "testing"
+        write_patient(root / part / f"patient{number:03}", number, ("NOR", "DCM")[number % 2])
+    return root

@@ -1,0 +1,224 @@
+import collections
+import hashlib
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import heart, shared, write_image, write_patient
+
+from bwcr_tf import datasets
+from bwcr_tf.datasets import DataError
+
+
+def pool(strata, each):
+    return tuple(
+        datasets.Subject(f"{stratum}{i:02}", stratum, ())
+        for stratum in strata
+        for i in range(each)
+    )
+
+
+def test_acdc_is_read_with_its_groups_and_frames(acdc):
+    collection = datasets.find("acdc", acdc)
+    assert collection.classes == ("RV", "MYO", "LV")
+    assert len(collection.pool) == 10 and len(collection.test) == 2
+    subject = collection.pool[0]
+    assert (subject.name, subject.stratum) == ("patient001", "DCM")
+    assert [volume.name for volume in subject.volumes] == ["patient001_ED", "patient001_ES"]
+    assert subject.volumes[1].image.name == "patient001_frame12.nii.gz"
+
+
+@pytest.mark.parametrize("run", [1, 2, 3])
+def test_split_takes_each_group_equally_often(run):
+    test = tuple(datasets.Subject(f"t{i}", "A", ()) for i in range(50))
+    collection = datasets.Collection(("a",), pool("ABCDE", 20), test)
+    for ntr in (5, 10, 95):
+        split = datasets.split("acdc", collection, ntr, run)
+        assert len(split.training) == ntr and len(split.validation) == 5 and split.test == test
+        counts = collections.Counter(subject.stratum for subject in split.training)
+        assert set(counts.values()) == {ntr // 5}
+        assert not set(split.training) & set(split.validation)
+
+
+def test_split_fixes_the_test_set_and_draws_the_rest():
+    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
+    first, second = (datasets.split("nci", collection, 36, run) for run in (1, 2))
+    assert first.test == second.test and len(first.test) == 30
+    assert set(first.validation) != set(second.validation)
+    assert collections.Counter(s.stratum for s in first.test) == {"3T": 15, "DX": 15}
+    small = datasets.split("nci", collection, 6, 1)
+    assert set(small.training) <= set(first.training)
+
+
+def test_split_is_the_same_on_every_machine():
+    """The order within a stratum is that of SHA-256 of `run k/name`, whatever the folder's order."""
+    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
+    split = datasets.split("nci", collection, 6, 1)
+    left = {s.name for s in collection.pool if s not in split.test}
+    for stratum in ("3T", "DX"):
+        order = sorted(
+            (name for name in left if name.startswith(stratum)),
+            key=lambda name: hashlib.sha256(f"run 1/{name}".encode()).hexdigest(),
+        )
+        names = split.names()
+        assert {n for n in names["validation"] if n in order} == set(order[:2])
+        assert {n for n in names["training"] if n in order} == set(order[2:5])
+
+
+def test_too_many_training_subjects_says_how_many_there_are():
+    collection = datasets.Collection(("a",), pool("AB", 10))
+    with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):
+        datasets.split("phantom", collection, 12, 1)
+
+
+@pytest.mark.parametrize("name", ["acdc", "nci", "nnunet"])
+def test_missing_folder_says_where_to_get_the_data(name, tmp_path):
+    with pytest.raises(DataError, match="Source: .* Layout: "):
+        datasets.find(name, tmp_path / "nowhere")
+
+
+def test_patient_without_label_is_named(tmp_path):
+    write_patient(tmp_path / "training" / "patient001", 1)
+    label = tmp_path / "training/patient001/patient001_frame12_gt.nii.gz"
+    label.unlink()
+    with pytest.raises(
+        DataError, match="patient001_frame12_gt.nii.gz: the label of .* missing"
+    ):
+        datasets.find("acdc", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "ED: 1\nES: 12\n", "ED: one\nES: 2\nGroup: A", "\0"])
+def test_broken_info_is_named(text, tmp_path):
+    write_patient(tmp_path / "training" / "patient001", 1)
+    (tmp_path / "training/patient001/Info.cfg").write_text(text)
+    with pytest.raises(DataError, match="Info.cfg: expected lines"):
+        datasets.find("acdc", tmp_path)
+
+
+def nnunet(root, test_labels=True, **changes):
+    info = {
+        "channel_names": {"0": "T1"},
+        "labels": {"background": 0, "a": 1},
+        "file_ending": ".nii.gz",
+    }
+    root.mkdir(exist_ok=True)
+    (root / "dataset.json").write_text(json.dumps(info | changes))
+    for part, cases in (("Tr", "abc"), ("Ts", "d")):
+        for case in cases:
+            image, label_map = heart(ord(case))
+            write_image(root / f"images{part}" / f"{case}_0000.nii.gz", image)
+            if part == "Tr" or test_labels:
+                write_image(
+                    root / f"labels{part}" / f"{case}.nii.gz", (label_map > 0).astype(np.uint8)
+                )
+    return root
+
+
+def test_nnunet_is_read_with_and_without_test_labels(tmp_path):
+    collection = datasets.find("nnunet", nnunet(tmp_path / "a"))
+    assert collection.classes == ("a",)
+    assert [s.name for s in collection.pool + collection.test] == ["a", "b", "c", "d"]
+    assert datasets.find("nnunet", nnunet(tmp_path / "b", test_labels=False)).test == ()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels"),
+        ({"labels": {"background": 0, "a": 2}}, "label values"),
+        ({"labels": [1, 2]}, "expected JSON"),
+    ],
+)
+def test_nnunet_refuses_what_it_cannot_train_on(change, message, tmp_path):
+    with pytest.raises(DataError, match=f"dataset.json: .*{message}"):
+        datasets.find("nnunet", nnunet(tmp_path / "a", **change))
+
+
+def test_real_hippocampus_is_read():
+    collection = datasets.find("nnunet", shared("hippocampus"))
+    assert collection.classes == ("anterior", "posterior")
+    assert len(collection.pool) == 180 and len(collection.test) == 50
+
+
+def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
+    source = sorted(shared("prostate_dicom").iterdir())[0]
+    images = tmp_path / "Prostate-3T" / "Images"
+    shutil.copytree(source, images / source.name)
+    image = datasets.read_image(images / source.name)
+    assert image.GetSize()[:2] == (384, 384) and image.GetSpacing() == pytest.approx(
+        (0.5, 0.5, 3)
+    )
+    label = sitk.Image(100, 80, 9, sitk.sitkUInt8)  # another grid: twice as coarse, offset
+    label.SetSpacing((1.0, 1.0, 3.0))
+    label.SetDirection(image.GetDirection())
+    label.SetOrigin(image.TransformIndexToPhysicalPoint((120, 130, 5)))
+    label[40, 30, 4] = 2
+    (tmp_path / "Prostate-3T" / "Labels").mkdir()
+    sitk.WriteImage(label, tmp_path / "Prostate-3T/Labels" / f"{source.name}.nrrd")
+    subject = datasets.find("nci", tmp_path).pool[0]
+    placed = datasets.read_label(subject.volumes[0].label, image, 3, place=True)
+    found = np.argwhere(sitk.GetArrayFromImage(placed) == 2)
+    assert len(found) == 4  # 2 x 2 pixels of half the size
+    assert np.abs(found - [9, 190, 200]).max() <= 1
+    label.SetOrigin((1e4, 1e4, 1e4))
+    far = write_image(
+        tmp_path / "far.nrrd", np.ones((2, 3, 4), np.uint8), origin=(1e4, 1e4, 1e4)
+    )
+    with pytest.raises(DataError, match="no label overlaps the image"):
+        datasets.read_label(far, image, 3, place=True)
+
+
+def broken(tmp_path, what):
+    """A volume's (image path, label path) with one thing wrong."""
+    image, label_map = heart(1)
+    spacing = (1.5, 1.5, 8.0)
+    if what == "nan":
+        image = image.astype(np.float32)
+        image[0, 0, 0] = np.nan
+    if what == "constant":
+        image[:] = 7
+    if what == "value":
+        label_map[0, 0, 0] = 4
+    if what == "shape":
+        label_map = label_map[:, 1:]
+    if what == "four":
+        image = np.stack([image, image])
+    path = write_image(tmp_path / "i.nii.gz", image, (*spacing, 1.0)[: image.ndim])
+    spacing = (1.6, 1.5, 8.0) if what == "geometry" else spacing
+    label = write_image(tmp_path / "l.nii.gz", label_map, spacing)
+    if what == "truncated":
+        path.write_bytes(path.read_bytes()[:-2000])
+    if what == "empty":
+        path.write_bytes(b"")
+    return path, label
+
+
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("nan", "i.nii.gz: 1 pixels are NaN"),
+        ("constant", "i.nii.gz: constant image, every pixel is 7"),
+        ("value", r"l.nii.gz: label values \[4\]; expected 0 to 3"),
+        ("shape", r"l.nii.gz: size \(44, 39, 3\); expected \(44, 40, 3\)"),
+        ("geometry", r"l.nii.gz: spacing \(1.6, 1.5, 8.0\); expected \(1.5, 1.5, 8.0\)"),
+        ("truncated", "i.nii.gz: cannot be read"),
+        ("empty", "i.nii.gz: cannot be read"),
+        ("four", "i.nii.gz: 4D with 1 components"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, what, message):
+    image_path, label_path = broken(tmp_path, what)
+    with pytest.raises(DataError, match=message) as caught:
+        image = datasets.read_image(image_path)
+        datasets.read_label(label_path, image, num_classes=4)
+    assert "\n" not in str(caught.value)
+
+
+def test_good_files_pass(tmp_path):
+    image_path, label_path = map(pathlib.Path, broken(tmp_path, "nothing"))
+    image = datasets.read_image(image_path)
+    label = datasets.read_label(label_path, image, num_classes=4)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(label), heart(1)[1])

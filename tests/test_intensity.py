@@ -1,0 +1,98 @@
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from bwcr_tf import intensity
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def identity(count):
+    return {
+        name: tf.fill([count, 1, 1, 1], unchanged)
+        for name, (_, _, unchanged) in intensity.RANGES.items()
+    }
+
+
+def images(count=4, size=192, seed=0):
+    noise = np.random.default_rng(seed).random((count, size, size, 1))
+    return tf.constant(noise, tf.float32)
+
+
+def apply(seed=(0, 0), **changed):
+    x = images()
+    parameters = identity(4) | {
+        name: tf.reshape(tf.constant(value), [4, 1, 1, 1]) for name, value in changed.items()
+    }
+    return x.numpy(), intensity.apply(x, parameters, tf.constant(seed)).numpy()
+
+
+def test_blur_equals_tensorflow_addons_with_a_sigma_for_each_image():
+    golden = np.load(GOLDEN / "tfa.npz")
+    blurred = intensity.blur(
+        tf.constant(golden["blur_images"]), tf.constant(golden["blur_sigmas"], tf.float32)
+    )
+    np.testing.assert_allclose(blurred, golden["blur_reflect_tfa"], atol=2e-6)
+
+
+def test_blur_equals_torchvision():
+    golden = np.load(GOLDEN / "transforms.npz")
+    sigmas = tf.constant(golden["blur_sigmas"], tf.float32)
+    blurred = intensity.blur(tf.constant(golden["blur_images"][..., None]), sigmas)
+    np.testing.assert_allclose(blurred[..., 0], golden["blur_torchvision"], atol=2e-6)
+
+
+def test_identity_parameters_change_nothing():
+    x, y = apply()
+    np.testing.assert_allclose(y, x, atol=1e-6)
+
+
+def test_gamma_equals_torchvision():
+    golden = np.load(GOLDEN / "transforms.npz")
+    x = tf.constant(np.tile(golden["gamma_image"][None, ..., None], (3, 1, 1, 1)))
+    gamma = tf.constant(golden["gammas"].reshape(3, 1, 1, 1), tf.float32)
+    y = intensity.apply(x, identity(3) | {"gamma": gamma}, tf.constant([0, 0]))
+    np.testing.assert_allclose(y[..., 0], golden["gamma_torchvision"], atol=1e-5)
+
+
+def test_scale_and_shift_are_linear():
+    x, y = apply(scale=[0.9, 1.0, 1.1, 1.0], shift=[0.1, -0.1, 0.0, 0.05])
+    np.testing.assert_allclose(y[0], 0.9 * x[0] + 0.1, atol=1e-5)
+    np.testing.assert_allclose(y[1], x[1] - 0.1, atol=1e-5)
+
+
+def test_sharpening_is_unsharp_masking_with_sigma_one():
+    x, y = apply(sharpening=[1.0, 2.0, 3.0, 0.0])
+    for i, amount in enumerate((1.0, 2.0, 3.0, 0.0)):
+        smooth = ndimage.gaussian_filter(x[i, ..., 0], 1.0, mode="mirror", radius=6)
+        expected = x[i, ..., 0] + amount * (x[i, ..., 0] - smooth)
+        np.testing.assert_allclose(y[i, ..., 0], expected, atol=1e-4)
+
+
+def test_noise_has_the_drawn_standard_deviation():
+    x, y = apply(noise_sd=[0.01, 0.05, 0.1, 0.0], seed=(3, 4))
+    np.testing.assert_allclose((y - x).std(axis=(1, 2, 3)), [0.01, 0.05, 0.1, 0.0], rtol=0.03)
+
+
+@pytest.mark.parametrize("name", intensity.RANGES)
+def test_draw_is_within_range_for_half_of_the_images(name):
+    low, high, unchanged = intensity.RANGES[name]
+    values = intensity.draw(4000, tf.constant([5, 6]))[name].numpy().ravel()
+    active = values[values != unchanged]
+    assert active.min() >= low and active.max() <= high
+    assert active.size == pytest.approx(2000, abs=150)
+    assert active.mean() == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+
+
+def test_randomize_is_a_function_of_its_seed_also_in_a_dataset():
+    x = images(3, 32)
+    eager = intensity.randomize(x, tf.constant([7, 8]))
+    mapped = tf.data.Dataset.from_tensors(x).map(
+        lambda y: intensity.randomize(y, tf.constant([7, 8]))
+    )
+    np.testing.assert_allclose(next(iter(mapped)), eager, atol=1e-6)
+    other = intensity.randomize(x, tf.constant([7, 9]))
+    assert np.abs(other - eager).max() > 0.01

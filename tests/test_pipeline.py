@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bwcr_tf import affine, pipeline
+from bwcr_tf.methods import METHODS
+
+
+def slices(count=10, size=32):
+    rng = np.random.default_rng(0)
+    return {
+        "images": rng.random((count, size, size, 1), np.float32),
+        "label_maps": rng.integers(0, 3, (count, size, size)).astype(np.uint8),
+        "distance": np.arange(count, dtype=np.float32)[:, None, None]
+        + np.zeros((size, size), np.float32),
+    }
+
+
+def batches(method="bwcr", start=0, steps=4, seed=0, batch_size=4):
+    dataset = pipeline.batches(slices(), 3, METHODS[method], batch_size, start, steps, seed)
+    return list(dataset.as_numpy_iterator())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_batch_has_the_views_that_the_method_compares(name):
+    views = METHODS[name].num_views
+    (batch,) = batches(name, steps=1)
+    assert {key: array.shape for key, array in batch.items()} == {
+        "views": (views, 4, 32, 32, 1),
+        "view_to_image": (views, 4, 3, 3),
+        "labels": (4, 32, 32, 3),
+        "distance": (4, 32, 32),
+    }
+
+
+def test_baseline_sees_the_images_themselves():
+    (batch,) = batches("baseline", steps=1)
+    index = batch["distance"][:, 0, 0].astype(int)
+    np.testing.assert_array_equal(batch["views"][0], slices()["images"][index])
+    np.testing.assert_array_equal(batch["labels"].argmax(-1), slices()["label_maps"][index])
+
+
+def test_batch_is_a_function_of_seed_and_step():
+    whole, rest = batches(steps=4), batches(start=2, steps=4)
+    for first, second in zip(whole[2:], rest, strict=True):
+        for key in first:
+            np.testing.assert_array_equal(first[key], second[key])
+    assert np.abs(whole[0]["views"] - batches(seed=1)[0]["views"]).max() > 0.01
+    assert np.abs(whole[0]["views"] - whole[1]["views"]).max() > 0.01
+
+
+def test_two_views_of_an_image_differ():
+    views = np.concatenate([batch["views"] for batch in batches(steps=20)], axis=1)
+    same = np.abs(views[0] - views[1]).max(axis=(1, 2, 3)) == 0
+    assert same.mean() < 0.05
+
+
+def test_every_epoch_shows_each_slice_once_in_another_order():
+    index = np.concatenate([b["distance"][:, 0, 0] for b in batches("da", steps=5)])  # 20 of 10
+    for epoch in (index[:10], index[10:]):
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(10))
+    assert np.any(index[:10] != index[10:])
+
+
+def test_stored_matrix_inverts_the_view(monkeypatch):
+    """Without intensity transforms, warping a view back gives the image where it is visible."""
+    monkeypatch.setattr(pipeline.intensity, "randomize", lambda images, seed: images)
+    data = slices()
+    y, x = np.mgrid[:32, :32] / 32
+    data["images"][:] = np.sin(4 * x + 3 * y).astype(np.float32)[..., None]
+    dataset = pipeline.batches(data, 3, METHODS["da"], 16, 0, 1, 0)
+    batch = next(dataset.as_numpy_iterator())
+    image_to_view = affine.invert(tf.constant(batch["view_to_image"][0]))
+    back = affine.warp(tf.constant(batch["views"][0]), image_to_view).numpy()
+    inner = affine.warp(
+        affine.warp(tf.ones_like(back), batch["view_to_image"][0]), image_to_view
+    )
+    kept = inner.numpy() > 0.999
+    assert kept.mean() > 0.5
+    assert np.abs(back - data["images"][:1])[kept].max() < 0.01

@@ -1,0 +1,188 @@
+"""train.py and evaluate.py as a user runs them: processes, files and exit codes."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, shared
+
+from bwcr_tf import inference, metrics, preprocess, runs
+
+SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --ntr=4 --n4_shrink=0".split()
+
+
+def command(script, *flags):
+    return [sys.executable, str(ROOT / script), *map(str, flags)]
+
+
+def run(script, *flags, check=True):
+    found = subprocess.run(command(script, *flags), capture_output=True, text=True, cwd=ROOT)
+    assert not check or found.returncode == 0, found.stderr
+    return found
+
+
+def train_flags(acdc, folder, *more):
+    return [
+        f"--data_dir={acdc}",
+        "--dataset=acdc",
+        f"--runs_dir={folder}/runs",
+        f"--cache_dir={folder}/cache",
+        *SMALL,
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(acdc, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    found = run("train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=12"))
+    return folder / "runs/acdc/ntr4/bwcr/run1", found.stdout
+
+
+def test_start_block_says_what_will_happen(trained):
+    for text in (
+        "classes RV, MYO, LV",
+        "4 subjects, 24 slices",
+        "32 x 32 at 2 mm",
+        "12, 0 done",
+    ):
+        assert text in trained[1]
+
+
+def test_run_folder_has_everything(trained):
+    folder = trained[0]
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "flags.txt",
+        "split.json",
+        "logs",
+        "checkpoints",
+        "best.keras",
+        "saved_model",
+    } <= names
+    assert "--method=bwcr\n" in (folder / "flags.txt").read_text()
+    assert not [path for path in folder.rglob("*") if "tmp" in path.name]
+
+
+def test_tensorboard_has_terms_rate_validation_and_images(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0] / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    names = "loss supervised consistency learning_rate".split()
+    assert {f"train/{name}" for name in names} <= tags
+    assert {"validation/dice", "validation/ece", "validation/dice_RV"} <= tags
+    assert any(tag.startswith("image, label") for tag in tags)
+    steps = [event.step for event in events.Tensors("train/loss")]
+    assert steps == [4, 8, 12]
+
+
+def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
+    folder = trained[0]
+    printed = run("evaluate.py", f"--run_dir={folder}").stdout
+    assert "dice" in printed and "LV" in printed
+    rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+    assert list(rows[0]) == list(inference.COLUMNS)
+    assert len(rows) == 4 * 4  # volumes; classes and `all`
+    plan, flags = runs.load_plan(folder), runs.read_flags(folder)
+    subjects = plan.subjects("test", flags["data_dir"])
+    case = preprocess.prepare(subjects, plan.settings, flags["cache_dir"])[1]
+    network = keras.models.load_model(folder / "best.keras", compile=False)
+    p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image[..., None])))
+    row = next(r for r in rows if (r["volume"], r["class"]) == (case.name, "all"))
+    assert float(row["ece"]) == pytest.approx(metrics.ece(p, case.label_map), abs=1e-4)
+    assert float(row["nll"]) == pytest.approx(metrics.nll(p, case.label_map), abs=1e-4)
+    assert float(row["tace_paper"]) == pytest.approx(float(row["tace"]) / 15, abs=1e-6)
+    dice = [float(r["dice"]) for r in rows if r["volume"] == case.name and r["class"] != "all"]
+    assert float(row["dice"]) == pytest.approx(np.mean(dice), abs=1e-6)
+    summary = json.loads((folder / "summary.json").read_text())
+    every = [float(r["dice"]) for r in rows if r["class"] == "all"]
+    assert summary["scores"]["all"]["dice"]["mean"] == pytest.approx(np.mean(every), abs=1e-6)
+    assert {path.name for path in (folder / "figures").iterdir()} >= {
+        "reliability.png",
+        "panels.png",
+    }
+
+
+def weights(folder):
+    return keras.models.load_model(folder / "best.keras", compile=False).get_weights()
+
+
+def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    process = subprocess.Popen(command("train.py", *flags), cwd=ROOT, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert "0 done before" not in run("train.py", *flags).stdout
+    for first, second in zip(weights(folder), weights(trained[0]), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--data_dir=nowhere"], "nowhere: no acdc data here"),
+        (["--method=dropout"], "--method=dropout"),
+        (["--steps=many"], "--steps=many"),
+        (["--ntr=7"], "ntr=7: expected 1 to 5"),
+        (["--size=40"], "size=40: expected a multiple of 16"),
+    ],
+)
+def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
+    found = run("train.py", *train_flags(acdc, tmp_path), *flags, check=False)
+    assert found.returncode != 0 and message in found.stderr
+    assert "Traceback" not in found.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
+    folder = trained[0].parents[4]
+    found = run(
+        "train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=13"), check=False
+    )
+    assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_evaluate_refuses_a_broken_run(trained, tmp_path, name, damage):
+    for file in ("best.keras", "split.json", "flags.txt"):
+        (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if damage == "missing":
+        path.unlink()
+    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert found.returncode != 0 and name in found.stderr.splitlines()[-1]
+    assert "Traceback" not in found.stderr and not (tmp_path / "scores.csv").exists()
+
+
+def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
+    flags = [
+        "--dataset=nnunet",
+        f"--data_dir={shared('hippocampus')}",
+        f"--runs_dir={tmp_path}",
+    ]
+    flags += [
+        f"--cache_dir={tmp_path}/cache",
+        "--ntr=2",
+        "--steps=2",
+        "--width=4",
+        "--method=mls",
+    ]
+    printed = run("train.py", *flags).stdout
+    assert "classes anterior, posterior" in printed and "64 x 64 at 1 mm" in printed
+    assert (pathlib.Path(tmp_path) / "nnunet/ntr2/mls/run1/saved_model/saved_model.pb").exists()

@@ -1,0 +1,96 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bwcr_tf import affine, pipeline, unet
+from bwcr_tf.methods import METHODS
+from bwcr_tf.trainer import Trainer
+from test_pipeline import slices
+
+
+def make(name="bwcr", **kwargs):
+    keras.utils.set_random_seed(0)
+    trainer = Trainer(unet.build_unet(32, 3, width=4), METHODS[name], **kwargs)
+    trainer.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    return trainer
+
+
+def batch(name="bwcr", step=0):
+    dataset = pipeline.batches(slices(), 3, METHODS[name], 4, step, step + 1, 0)
+    return next(iter(dataset))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_trains_and_only_consistency_methods_have_its_term(name):
+    trainer = make(name)
+    before = [w.numpy() for w in trainer.network.trainable_variables]
+    terms = {k: float(v) for k, v in trainer.train_step(batch(name)).items()}
+    assert all(np.isfinite(list(terms.values())))
+    assert (terms["consistency"] > 0) == (name in ("cr", "bwcr"))
+    assert terms["loss"] == pytest.approx(terms["supervised"] + terms["consistency"], rel=1e-5)
+    after = trainer.network.trainable_variables
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
+
+
+def test_objective_is_equation_2_recomputed_in_numpy():
+    trainer, data = make(radius=4.0, consistency_scale=0.5), batch()
+    stack = np.stack(
+        [np.asarray(trainer.network(v, training=True), np.float64) for v in data["views"]]
+    )
+    matrices = [affine.invert(m) for m in data["view_to_image"]]
+    z, other = (
+        np.float64(affine.warp(tf.constant(s, tf.float32), m))
+        for s, m in zip(stack, matrices, strict=True)
+    )
+    seen, both = (np.float64(affine.visible(m, 32, 32)) for m in matrices)
+    log_p = z - np.log(np.exp(z).sum(-1, keepdims=True))
+    supervised = np.mean(seen * -(np.float64(data["labels"]) * log_p).sum(-1))
+    weight = np.maximum(4.0 - np.float64(data["distance"]), 0) / 4.0 + 0.01
+    consistency = np.mean(0.5 * weight * seen * both * ((z - other) ** 2).sum(-1))
+    terms = make(radius=4.0, consistency_scale=0.5).objective(data)
+    assert float(terms["supervised"]) == pytest.approx(supervised, rel=1e-4)
+    assert float(terms["consistency"]) == pytest.approx(consistency, rel=1e-4)
+
+
+def test_same_transforms_make_consistency_vanish():
+    data = dict(batch())
+    data["views"] = tf.stack([data["views"][0]] * 2)
+    data["view_to_image"] = tf.stack([data["view_to_image"][0]] * 2)
+    assert float(make().objective(data)["consistency"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_averages_follow_weights_and_statistics_with_decay():
+    trainer = make("da")
+    before = [w.numpy() for w in trainer.network.weights]
+    trainer.train_step(batch("da"))
+    for old, new, average in zip(
+        before, trainer.network.weights, trainer.averages, strict=True
+    ):
+        np.testing.assert_allclose(average, 0.99 * old + 0.01 * new.numpy(), atol=1e-6)
+    assert any("moving" in w.path for w in trainer.network.weights)
+
+
+def test_gradient_of_the_loss_equals_finite_differences():
+    trainer, data = make(), batch()
+    weight = trainer.network.get_layer("logits").kernel
+    with tf.GradientTape() as tape:
+        loss = trainer.objective(data)["loss"]
+    gradient = tape.gradient(loss, [weight])[0].numpy()
+    direction = gradient / np.linalg.norm(gradient)
+    start, step, values = weight.numpy(), 3e-3, []
+    for sign in (1, -1):
+        weight.assign(start + sign * step * direction)
+        values.append(float(trainer.objective(data)["loss"]))
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(
+        np.linalg.norm(gradient), rel=2e-2
+    )
+
+
+@pytest.mark.parametrize("name", ["da", "bwcr"])
+def test_the_whole_step_compiles_under_xla(name):
+    plain, compiled = make(name), make(name)
+    expected = plain.train_step(batch(name))
+    found = tf.function(compiled.train_step, jit_compile=True)(batch(name))
+    for key in expected:
+        assert float(found[key]) == pytest.approx(float(expected[key]), rel=1e-3, abs=1e-6)
