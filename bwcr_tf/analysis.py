@@ -1,0 +1,153 @@
+"""Where a network errs: by distance to the boundary, by leakage, against the truth (NumPy).
+
+`measure` returns sums over the pixels of one volume, `pool` adds volumes up, and `summarize`
+turns the sums into the numbers of summary.json. Pixel lengths scale with the grid, as R does.
+"""
+
+import numpy as np
+
+from bwcr_tf import boundary, metrics
+
+BAND_EDGES = (0, 1, 2, 3, 5, 10, 20)  # pixels; then come the slices without a boundary
+AWAY = 4.0  # pixels of a grid of 192 that leaked probability is away from its own boundary
+RADIUS = 10.0  # R of Eq. (3), pixels of a grid of 192
+_FARTHEST = 64  # whole pixels of distance that leakage is matched over
+
+
+def measure(probabilities, case):
+    """Sums over one volume, as dicts of arrays; `truth` only where the case has it.
+
+    Args:
+      probabilities: [Z, H, W, C] on the grid of `case`, a preprocess.Case.
+    """
+    scale = case.label_map.shape[-1] / 192
+    sums = {
+        "reliability": metrics.reliability(probabilities, case.label_map),
+        "distance": by_distance(probabilities, case.label_map, case.distance),
+        "leakage": leakage(probabilities, case.label_map, AWAY * scale),
+    }
+    if case.truth is not None:
+        near = (case.distance < RADIUS * scale) | (case.truth[..., 0] < 0.99)
+        sums["truth"] = truth_error(probabilities, case.label_map, case.truth, near)
+    return sums
+
+
+def pool(sums):
+    """The sum of what `measure` gave for several volumes."""
+    first = sums[0]
+    if not isinstance(first, dict):
+        return sum(sums)
+    return {key: pool([part[key] for part in sums]) for key in first}
+
+
+def by_distance(probabilities, label_map, distance):
+    """metrics.reliability of all pixels in each band of r: dict of arrays [bands, bins].
+
+    Both sides of the boundary count: over true foreground alone, confidence minus accuracy
+    would show which side was picked and not only the network. Infinite r is the last band.
+    """
+    band = np.searchsorted(BAND_EDGES, distance, side="right") - 1
+    band[np.isinf(distance)] = len(BAND_EDGES)
+    tables = [
+        metrics.reliability(probabilities[band == b], label_map[band == b], foreground=False)
+        for b in range(len(BAND_EDGES) + 1)
+    ]
+    return {key: np.stack([table[key] for table in tables]) for key in tables[0]}
+
+
+def leakage(probabilities, label_map, away):
+    """Sums of p_c outside class c and `away` or more pixels from its boundary (Sec. 4.2, 6.).
+
+    `on`, `on_count`: on the pixels that touch the boundary of another foreground class; `off`,
+    `off_count`: on all others. Arrays [C-1, whole pixels of r_c], so that `on` can be held
+    against what the class gives at the same distance where no boundary is.
+    """
+    num_classes = probabilities.shape[-1]
+    own = np.array(  # [C-1, Z, H, W]
+        [[boundary.distance(m == c, 2) for m in label_map] for c in range(1, num_classes)]
+    )
+    sums = {name: [] for name in ("on", "on_count", "off", "off_count")}
+    for c in range(1, num_classes):
+        touches = np.delete(own, c - 1, axis=0).min(axis=0, initial=np.inf) < 1
+        outside = (label_map != c) & (own[c - 1] >= away)
+        for name, kept in (("on", outside & touches), ("off", outside & ~touches)):
+            step = np.minimum(own[c - 1][kept], _FARTHEST - 1).astype(int)
+            sums[f"{name}_count"].append(np.bincount(step, minlength=_FARTHEST))
+            sums[name].append(np.bincount(step, probabilities[..., c][kept], _FARTHEST))
+    return {name: np.array(rows) for name, rows in sums.items()}
+
+
+def truth_error(probabilities, label_map, truth, near):
+    """Sums over the pixels `near` of errors against the true probabilities [Z, H, W, C].
+
+    `variation` is the total variation, half the sum of |p_c - truth_c|; `label_variation` is
+    that of the one-hot label map, one annotator's draw; `square` sums squares over classes.
+    """
+    labels = np.eye(probabilities.shape[-1])[label_map[near]]
+    truth, error = truth[near].astype(np.float64), probabilities[near] - truth[near]
+    return {
+        "count": np.count_nonzero(near),
+        "variation": np.abs(error).sum(dtype=np.float64) / 2,
+        "label_variation": np.abs(labels - truth).sum() / 2,
+        "square": np.square(error).sum(dtype=np.float64),
+    }
+
+
+def summarize(sums, classes):
+    """What summary.json keeps of pooled sums; None is not measured.
+
+    Returns:
+      Dict of `reliability` {count, confidence, correct} [bins], sums of true foreground pixels;
+      `distance` {edges, count, gap, accuracy, ece} by band of r, gap = confidence - accuracy;
+      `leakage` {class or mean: {on, off}}, mean p_c on and off others' boundaries, `off` at the
+      distances that `on` has; and on the phantom `truth` {pixels, variation, rms,
+      label_variation} per pixel near the foreground.
+    """
+    result = {
+        "reliability": {key: value.tolist() for key, value in sums["reliability"].items()},
+        "distance": _bands(sums["distance"]),
+        "leakage": _leakage(sums["leakage"], classes),
+    }
+    if "truth" in sums:
+        error, count = sums["truth"], sums["truth"]["count"]
+        result["truth"] = {
+            "pixels": int(count),
+            "variation": _ratio(error["variation"], count),
+            "rms": _ratio(error["square"], count, np.sqrt),
+            "label_variation": _ratio(error["label_variation"], count),
+        }
+    return result
+
+
+def _bands(table):
+    count = table["count"].sum(axis=1)
+    gaps = table["confidence"] - table["correct"]  # [bands, bins]
+    sums = {
+        "gap": gaps.sum(axis=1),
+        "accuracy": table["correct"].sum(axis=1),
+        "ece": np.abs(gaps).sum(axis=1),
+    }
+    ratios = {
+        key: [_ratio(*pair) for pair in zip(sums[key], count, strict=True)] for key in sums
+    }
+    return {"edges": list(BAND_EDGES), "count": count.tolist(), **ratios}
+
+
+def _leakage(sums, classes):
+    matched = sums["on_count"] * sums["off"] / np.maximum(sums["off_count"], 1)
+    rows = {
+        name: {
+            "on": _ratio(sums["on"][i].sum(), sums["on_count"][i].sum()),
+            "off": _ratio(matched[i].sum(), sums["on_count"][i].sum()),
+        }
+        for i, name in enumerate(classes)
+    }
+    means = {}
+    for key in ("on", "off"):
+        values = [row[key] for row in rows.values() if row[key] is not None]
+        means[key] = _ratio(sum(values), len(values))
+    return {**rows, "mean": means}
+
+
+def _ratio(total, count, function=lambda ratio: ratio):
+    return float(function(total / count)) if count else None

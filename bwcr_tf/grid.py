@@ -1,0 +1,169 @@
+"""Trains and scores a plan of runs: python -m bwcr_tf.grid --methods=da,bwcr --ntr=5,10.
+
+Runs go one after another, run 1 of all methods first. What is finished is skipped, what was
+interrupted goes on, and a failed run does not stop the others. Flags that are not named here go
+to train.py unchanged. For many machines, --print_commands writes one line a run:
+
+    python -m bwcr_tf.grid --methods=da,bwcr --print_commands > plan.txt
+    parallel -j 4 < plan.txt
+"""
+
+import itertools
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+from typing import NamedTuple
+
+from absl import app, flags
+
+from bwcr_tf import runs
+from bwcr_tf.datasets import DataError
+from bwcr_tf.progress import Progress
+
+FLAGS = flags.FLAGS
+SCRIPTS = pathlib.Path(__file__).parent.parent  # where train.py and evaluate.py are
+
+
+def define_flags():
+    """Not on import: train.py has flags of the same names, and tests import both."""
+    flags.DEFINE_list("methods", [], "Rows of methods.METHODS to train.")
+    flags.DEFINE_list("ntr", ["10"], "Numbers of training subjects.")
+    flags.DEFINE_list("runs", ["1", "2", "3"], "Draws of training and validation subjects.")
+    flags.DEFINE_list(
+        "consistency_scales", [], "lambda of `cr` for Table 1, such as 0.01,0.1,1,10."
+    )
+    flags.DEFINE_string("dataset", "phantom", "Data set, as in train.py.")
+    flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
+    flags.DEFINE_bool("print_commands", False, "Only print what remains, a line for each run.")
+
+
+class Job(NamedTuple):
+    folder: pathlib.Path
+    train: list  # commands
+    evaluate: list
+
+    @property
+    def finished(self):
+        return all((self.folder / name).exists() for name in ("scores.csv", "summary.json"))
+
+    @property
+    def started(self):
+        return (self.folder / "flags.txt").exists()
+
+
+def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
+    """Jobs in the order of their running; `others` are arguments for train.py.
+
+    A scale other than 1 trains `cr` in <runs_dir>/lambda<scale>/, for a run's folder belongs to
+    one set of flags; a scale of 1 is `cr` itself.
+    """
+    rows = [(method, runs_dir, []) for method in methods]
+    for scale in map(float, scales):
+        if scale == 1:
+            rows += [("cr", runs_dir, [])] if "cr" not in methods else []
+        else:
+            place = os.path.join(runs_dir, f"lambda{scale:g}")
+            rows.append(("cr", place, [f"--consistency_scale={scale:g}"]))
+    return [
+        make_job(method, dataset, ntr, run, place, [*extra, *others], python)
+        for run, ntr, (method, place, extra) in itertools.product(run_numbers, ntrs, rows)
+    ]
+
+
+def make_job(method, dataset, ntr, run, runs_dir, others, python):
+    folder = pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{run}")
+    train, evaluate = (os.path.relpath(SCRIPTS / name) for name in ("train.py", "evaluate.py"))
+    names = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "runs_dir": runs_dir}
+    named = [f"--{name}={value}" for name, value in names.items()]
+    return Job(
+        folder, [python, train, *named, *others], [python, evaluate, f"--run_dir={folder}"]
+    )
+
+
+def other_flags(job):
+    """Which flag of a finished job its folder was not made with, in words, or None.
+
+    train.py refuses such a folder, but is not called for what is finished. Only arguments of
+    the form --name=value are looked at.
+    """
+    made_with = runs.read_flags(job.folder)
+    for argument in job.train:
+        name, _, value = argument.removeprefix("--").partition("=")
+        old = made_with.get(name)
+        if value and not name.endswith("_dir") and old and not same(old, value):
+            return f"made with --{name}={old}, not {value}"
+    return None
+
+
+def same(a, b):
+    """Whether two texts of a flag mean the same: 0.001 is 1e-3."""
+    try:
+        return float(a) == float(b)
+    except ValueError:
+        return a == b
+
+
+def execute(job):
+    """Trains and scores one run; returns what failed, or None."""
+    for name, command in (("train.py", job.train), ("evaluate.py", job.evaluate)):
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            return f"{name} ended with {code}"
+    return None
+
+
+def execute_all(jobs):
+    """Runs what is not finished; returns {folder: what failed}."""
+    remaining = [job for job in jobs if not job.finished]
+    failures = {job.folder: other_flags(job) for job in jobs if job.finished}
+    failures = {folder: reason for folder, reason in failures.items() if reason}
+    started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
+    print(f"{len(jobs)} runs: {done} finished, {started} to go on, {len(remaining)} remain")
+    progress = Progress("runs", len(jobs), done, seconds=0.0)
+    for job in remaining:
+        print(f"\n{job.folder}\n{shlex.join(job.train)}", flush=True)
+        reason = execute(job)
+        if reason:
+            failures[job.folder] = reason
+        progress.advance(text=f"{len(failures)} failed" if failures else "")
+    return failures
+
+
+def main(arguments):
+    settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
+    python = "python" if FLAGS.print_commands else sys.executable
+    jobs = plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
+    if not jobs:
+        sys.exit("error: no runs; give --methods=da,bwcr, say, or --consistency_scales=0.1,10")
+    if FLAGS.print_commands:
+        for job in jobs:
+            if not job.finished:
+                print(f"{shlex.join(job.train)} && {shlex.join(job.evaluate)}")
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
+    failures = execute_all(jobs)
+    for folder, reason in failures.items():
+        print(f"failed: {folder}: {reason}", file=sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+def parse(arguments):
+    """Leaves what is unknown, files of flags read in, as the arguments of `main`."""
+    FLAGS.set_gnu_getopt(True)
+    try:
+        return FLAGS(arguments, known_only=True)
+    except flags.Error as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    try:
+        app.run(main, flags_parser=parse)
+    except (DataError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command goes on")

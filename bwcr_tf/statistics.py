@@ -1,0 +1,63 @@
+"""Paired tests and intervals with subjects as the unit (NumPy)."""
+
+import collections
+
+import numpy as np
+
+
+def subject_differences(scores, reference):
+    """Mean of `scores` - `reference` for each subject [N], in the order of the subjects' names.
+
+    Args:
+      scores, reference: dicts of (subject, volume, run) to a score. Only what both have and is
+        not NaN counts; a subject's volumes (ED and ES) and runs are averaged, so that N is the
+        number of subjects and no patient counts twice.
+    """
+    differences = collections.defaultdict(list)
+    for key in scores.keys() & reference.keys():
+        difference = scores[key] - reference[key]
+        if not np.isnan(difference):
+            differences[key[0]].append(difference)
+    return np.array([np.mean(sorted(differences[subject])) for subject in sorted(differences)])
+
+
+def permutation_test(differences, resamples=10_000, seed=0):
+    """Two-sided p of the mean of paired differences [N] under flips of their signs (Table 2).
+
+    All 2^N flips are counted if they are no more than `resamples`; else that many are drawn and
+    the data themselves are counted as one more. NaN without data.
+    """
+    differences = np.asarray(differences, np.float64)
+    count = differences.size
+    if not count:
+        return np.nan
+    exact = 2**count <= resamples
+    if exact:
+        flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        flips = np.random.default_rng(seed).integers(0, 2, (resamples, count), np.int8)
+    means = np.abs((1 - 2 * flips) @ differences)
+    observed = np.abs(differences.sum())
+    extreme = np.count_nonzero(means >= observed * (1 - 1e-12))  # ties differ by rounding
+    return extreme / len(means) if exact else (extreme + 1) / (resamples + 1)
+
+
+def holm(p_values):
+    """p values [M] of one family of tests, corrected by Holm's step-down procedure (1979)."""
+    p_values = np.asarray(p_values, np.float64)
+    order = np.argsort(p_values)
+    steps = p_values[order] * np.arange(p_values.size, 0, -1)
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
+def bootstrap_interval(values, confidence=0.95, resamples=10_000, seed=0):
+    """Percentile bootstrap interval (low, high) of the mean of `values` [N] (Efron, 1979)."""
+    values = np.asarray(values, np.float64)
+    if not values.size:
+        return np.nan, np.nan
+    draws = np.random.default_rng(seed).integers(0, values.size, (resamples, values.size))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(values[draws].mean(axis=1), (tail, 100 - tail))
+    return float(low), float(high)
