@@ -1,4 +1,4 @@
-"""Scores a trained run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
+"""Scores a run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
-import keras
 import numpy as np
 from absl import app, flags, logging
 
-from bwcr_tf import analysis, figures, inference, preprocess, runs
+from bwcr_tf import analysis, figures, inference, model_card, preprocess, runs, temperature
 from bwcr_tf.datasets import DataError
+from bwcr_tf.export import load_best
 from bwcr_tf.progress import Progress
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
@@ -31,35 +31,31 @@ def main(_):
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
-    predict = inference.predictor(load_best(folder))
-    rows, sums, progress = [], [], Progress("evaluating volumes", len(cases))
+    network, record = load_best(folder), temperature.load(folder) or {"temperature": 1.0}
+    predict = inference.predictor(network)
+    calibrated = inference.predictor(temperature.scale(network, record["temperature"]))
+    rows, calibrated_rows, sums = [], [], []
+    progress = Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
         rows += inference.score(probabilities, case, plan.classes)
+        calibrated_rows += inference.score(calibrated(case.image), case, plan.classes)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
     runs.write(folder / "scores.csv", inference.to_csv(rows))
+    runs.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
     pooled = analysis.pool(sums)
     summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
+    summary["temperature"] = record["temperature"]
+    summary["scores_calibrated"] = summarize(calibrated_rows, plan.classes)["scores"]
     runs.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    model_card.write(folder)
     draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
     print(to_table(summary["scores"]))
-    print(f"{folder}/: scores.csv, summary.json, figures/")
-
-
-def load_best(folder):
-    """The network with the selected weights.
-
-    Raises:
-      DataError: there is none yet, or the file is broken.
-    """
-    path = folder / "best.keras"
-    if not path.exists():
-        raise DataError(f"{path}: not there; the run has not come to its first validation")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # whatever Keras, zip or HDF5 make of a broken file
-        raise DataError(f"{path}: not a whole model ({type(error).__name__})") from error
+    print(f"\nafter division of the logits by the temperature, {record['temperature']:.3f}:")
+    print(to_table(summary["scores_calibrated"], inference.COLUMNS[5:]))
+    files = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
+    print(f"{folder}/: {files}")
 
 
 def summarize(rows, classes):
@@ -94,12 +90,12 @@ REASONS = {
 }
 
 
-def to_table(scores):
+def to_table(scores, metrics=inference.COLUMNS[3:]):
     """The summary as text: mean +- sd over volumes, in per cent and mm."""
-    lines = [f"{'class':>10}" + "".join(f"{metric:>15}" for metric in inference.COLUMNS[3:])]
+    lines = [f"{'class':>10}" + "".join(f"{metric:>15}" for metric in metrics)]
     for name, columns in scores.items():
         cells = []
-        for metric in inference.COLUMNS[3:]:
+        for metric in metrics:
             factor = 1 if metric in ("hd95_mm", "nll", "brier") else 100
             value = columns.get(metric)
             cells.append(

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
 
-from bwcr_tf import datasets, export, phantom, pipeline, preprocess, runs, unet
+from bwcr_tf import datasets, export, phantom, pipeline, preprocess, runs, temperature, unet
 from bwcr_tf.methods import METHODS
 from bwcr_tf.monitor import Monitor
 from bwcr_tf.selection import Selection
@@ -35,6 +35,8 @@ flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1."
 flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", lower_bound=1e-3)
 flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.")
+flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
+flags.register_validator("temperature", temperature.valid, "expected none, fit or above 0")
 FLAGS = flags.FLAGS
 
 
@@ -71,7 +73,7 @@ def main(_):
     describe(folder, plan, cases, start)
     if start < FLAGS.steps:
         batches = pipeline.batches(
-            stack(cases["training"]),
+            stack(cases.pop("training")),  # once is enough in memory
             num_classes,
             method,
             FLAGS.batch_size,
@@ -81,11 +83,12 @@ def main(_):
         )
         monitor.begin(start, FLAGS.steps)
         trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
-    best = keras.models.load_model(selection.best_path, compile=False)
-    export.export(best, folder / "saved_model", runs.describe(plan, run_flags()))
-    print(
-        f"best      validation Dice {float(selection.best):.3f}; python evaluate.py --run_dir={folder}"
+    record = export.export_run(
+        folder, FLAGS.temperature, plan, run_flags(), cases["validation"]
     )
+    print(f"temperature {record['temperature']:.3f}")
+    print(f"best        validation Dice {float(selection.best):.3f}")
+    print(f"next        python evaluate.py --run_dir={folder}")
 
 
 def find_data():
@@ -122,11 +125,12 @@ def run_flags():
 
 def stack(cases):
     """All slices of the training volumes, as `pipeline.batches` takes them."""
-    return {
-        "images": np.concatenate([case.image for case in cases])[..., None],
-        "label_maps": np.concatenate([case.label_map for case in cases]),
-        "distance": np.concatenate([case.distance for case in cases]),
+    fields = {"images": "image", "label_maps": "label_map", "distance": "distance"}
+    slices = {
+        name: np.concatenate([getattr(case, field) for case in cases])
+        for name, field in fields.items()
     }
+    return slices | {"images": slices["images"][..., None]}
 
 
 def describe(folder, plan, cases, start):

@@ -30,7 +30,7 @@ class Volume:
     @property
     def files(self):
         """Every file that the volume is made of, in a fixed order."""
-        images = sorted(self.image.rglob("*.dcm")) if self.image.is_dir() else [self.image]
+        images = dicom_files(self.image) if self.image.is_dir() else [self.image]
         return [*images, self.label, *([self.truth] if self.truth else [])]
 
 
@@ -126,7 +126,7 @@ def _volume(name, image, label, truth=None):
 
 
 def read_nci(directory):
-    """NCI-ISBI 2013: a folder per site, with Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
+    """NCI-ISBI 2013: per site, Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
     subjects = []
     for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
         for folder in sorted(
@@ -199,7 +199,7 @@ DATASETS = {
         num_validation=5,
         num_test=None,
         source="you: any data set in nnU-Net's raw layout",
-        layout="dataset.json, {imagesTr,imagesTs}/CASE_0000.nii.gz, {labelsTr,labelsTs}/CASE.nii.gz",
+        layout="dataset.json, images{Tr,Ts}/CASE_0000.nii.gz, labels{Tr,Ts}/CASE.nii.gz",
     ),
 }
 
@@ -238,8 +238,9 @@ def split(name, collection, ntr, run):
     left = len(order) - dataset.num_validation
     if not 1 <= ntr <= left:
         raise DataError(
-            f"ntr={ntr}: expected 1 to {max(left, 0)}, for of {len(collection.pool + collection.test)} "
-            f"subjects {len(test)} are for test and {dataset.num_validation} for validation"
+            f"ntr={ntr}: expected 1 to {max(left, 0)}, for of "
+            f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
+            f"and {dataset.num_validation} for validation"
         )
     stop = dataset.num_validation + ntr
     return Split(
@@ -284,7 +285,7 @@ def read_image(path):
 
 def read_header(path):
     """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
-    first = sorted(path.rglob("*.dcm"))[:1] if path.is_dir() else [path]
+    first = dicom_files(path)[:1] if path.is_dir() else [path]
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(first[0]))
@@ -294,6 +295,19 @@ def read_header(path):
     except (RuntimeError, IndexError, ValueError) as error:
         raise DataError(f"{path}: not a readable 3D scan") from error
     return code, reader.GetSize(), reader.GetSpacing()
+
+
+def dicom_files(folder, deep=True):
+    """The DICOM files in a folder (and, if `deep`, below it) in order, by ending or by content."""
+
+    def is_dicom(file):
+        if file.suffix.lower() == ".dcm":
+            return True
+        with open(file, "rb") as content:
+            return content.read(132)[128:] == b"DICM"
+
+    files = sorted(folder.rglob("*") if deep else folder.iterdir())
+    return [file for file in files if file.is_file() and is_dicom(file)]
 
 
 def read_label(path, image, num_classes, place=False):
@@ -347,13 +361,20 @@ def _read_file(path):
 
 
 def _check_nifti(path):
-    """Raises on what ITK's reader passes over in silence: a gzip file cut short, and NaN.
+    """Raises on what ITK's reader passes over in silence: a gzip file cut short, no spacing, NaN.
 
-    ITK replaces values that are not finite by zero while it reads NIfTI.
+    While it reads NIfTI, ITK replaces values that are not finite by zero, and a spacing of zero
+    by 1 mm.
     """
-    with (gzip.open if path.suffix == ".gz" else open)(path) as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         content = file.read()  # to the end, where gzip checks its sum
     order = "<" if content[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
+    if len(content) < 348:
+        raise DataError(f"{path}: cannot be read ({len(content)} bytes are no NIfTI file)")
+    if content[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):  # not NIfTI-2
+        spacing_mm = np.frombuffer(content, order + "f4", 3, 80)
+        if not np.abs(spacing_mm).min() > 0:
+            raise DataError(f"{path}: spacing {spacing_mm.tolist()} mm; expected above zero")
     kind = {16: "f4", 64: "f8"}.get(
         int.from_bytes(content[70:72], "little" if order == "<" else "big")
     )
@@ -369,7 +390,7 @@ def _check_nifti(path):
 
 
 def _read_series(folder):
-    files = sorted(folder.rglob("*.dcm"))
+    files = dicom_files(folder)
     series = {}
     for parent in sorted({file.parent for file in files}):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(parent)):

@@ -10,6 +10,7 @@ from bwcr_tf import datasets, preprocess
 from bwcr_tf.datasets import DataError
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
+_AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Plan:
         return [found[name] for name in getattr(self, part)]
 
 
-def write(path, text):
-    """Writes a text file whole or not at all."""
+def write(path, content):
+    """Writes a file of text or bytes whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,7 +72,7 @@ def claim(folder, flags, plan):
             read_flags(folder),
             dict(line[2:].split("=", 1) for line in text.splitlines()),
         )
-        for name in sorted((old.keys() | new.keys()) - set(_PLACES)):
+        for name in sorted((old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}):
             if old.get(name) != new.get(name):
                 raise DataError(
                     f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
@@ -97,7 +98,7 @@ def read_flags(folder):
     """
     path = pathlib.Path(folder) / "flags.txt"
     try:
-        return dict(line[2:].split("=", 1) for line in path.read_text().splitlines())
+        return dict(line[2:].split("=", 1) for line in path.read_text("utf-8").splitlines())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
 
@@ -110,7 +111,7 @@ def load_plan(folder):
     """
     path = pathlib.Path(folder) / "split.json"
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text("utf-8"))
         digest = fields.pop("hash")
         settings = preprocess.Settings(**fields.pop("settings"))
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
@@ -132,5 +133,7 @@ def describe(plan, flags):
         | {"percentiles": preprocess.PERCENTILES},
         "split_hash": plan.hash,
         "training_subjects": plan.training,
-        "flags": {name: value for name, value in flags.items() if name not in _PLACES},
+        "flags": {
+            name: value for name, value in flags.items() if name not in (*_PLACES, *_AFTERWARDS)
+        },
     }

@@ -1,5 +1,6 @@
 """Small made-up data sets in the layouts that the readers expect, and the real ones if present."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -59,3 +60,33 @@ def acdc(tmp_path_factory):
         part = "training" if number <= 10 else "testing"
         write_patient(root / part / f"patient{number:03}", number, ("NOR", "DCM")[number % 2])
     return root
+
+
+@pytest.fixture(scope="session")
+def intensity_model(tmp_path_factory):
+    """A function of preprocess.Settings to the SavedModel of a network that knows `heart`.
+
+    Nothing is trained: each pixel's logits are those of Gaussians around the classes' brightness.
+    """
+    import keras
+
+    from bwcr_tf import export
+
+    array = heart(1)[0]
+    low, high = np.percentile(array, (2, 98))
+    means = (np.array([200, 500, 300, 800]) - low) / (high - low)
+
+    def build(settings):
+        x = image = keras.Input((settings.size, settings.size, 1))
+        x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(x)
+        layer = keras.layers.Conv2D(4, 1)
+        network = keras.Model(image, layer(x))
+        layer.set_weights([means[None, None, None] / 0.1**2, -(means**2) / (2 * 0.1**2)])
+        folder = tmp_path_factory.mktemp("intensity") / "saved_model"
+        preprocessing = dataclasses.asdict(settings) | {"percentiles": [2, 98]}
+        classes = ["background", "RV", "MYO", "LV"]
+        description = {"classes": classes, "preprocessing": preprocessing}
+        export.export(network, folder, description)
+        return folder
+
+    return build

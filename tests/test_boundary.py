@@ -7,7 +7,7 @@ from bwcr_tf import boundary
 
 
 def brute_force(label_map, num_classes):
-    """min over classes of (distance to the nearest pixel on the other side) - 1, pixel by pixel."""
+    """min over classes of (distance to the other side) - 1, pixel by pixel."""
     points = np.argwhere(np.ones_like(label_map, bool))
     nearest = np.full(label_map.shape, np.inf)
     for c in range(1, num_classes):

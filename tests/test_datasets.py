@@ -54,7 +54,7 @@ def test_split_fixes_the_test_set_and_draws_the_rest():
 
 
 def test_split_is_the_same_on_every_machine():
-    """The order within a stratum is that of SHA-256 of `run k/name`, whatever the folder's order."""
+    """The order in a stratum is that of SHA-256 of `run k/name`, whatever the folder's order."""
     collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
     split = datasets.split("nci", collection, 6, 1)
     left = {s.name for s in collection.pool if s not in split.test}

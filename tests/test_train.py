@@ -16,7 +16,8 @@ from conftest import ROOT, shared
 
 from bwcr_tf import inference, metrics, preprocess, runs
 
-SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --ntr=4 --n4_shrink=0".split()
+SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
+SMALL += ["--ntr=4"]
 
 
 def command(script, *flags):

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_pipeline import slices
 
 from bwcr_tf import affine, pipeline, unet
 from bwcr_tf.methods import METHODS
 from bwcr_tf.trainer import Trainer
-from test_pipeline import slices
 
 
 def make(name="bwcr", **kwargs):

@@ -1,0 +1,271 @@
+"""Segments anyone's scans: python -m bwcr_tf.predict --model=RUN_DIR --input=FILE --output=DIR.
+
+For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
+
+    NAME_labels         uint8: the most likely class of each voxel
+    NAME_probabilities  float32, 4D: the class is the last axis; background is 0
+    NAME_entropy        float32: -sum_c p_c log p_c, in nats
+
+and a row of volumes.csv; see `volumes`. A folder may hold scans (NIfTI, NRRD, MetaImage),
+folders of one DICOM series each, or be such a series itself.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+import numpy as np
+import SimpleITK as sitk
+import tensorflow as tf
+from absl import app, flags
+from scipy import special
+
+from bwcr_tf import datasets, preprocess, runs
+from bwcr_tf.datasets import DataError
+from bwcr_tf.progress import Progress
+
+flags.DEFINE_string("model", None, "Folder of a run or a SavedModel.", required=True)
+flags.DEFINE_string("input", None, "Scan, or folder of scans.", required=True)
+flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+flags.DEFINE_string("pattern", "*", "Which files of an input folder are scans, by name.")
+flags.DEFINE_boolean(
+    "reorient",
+    True,
+    "Bring scans to the model's orientation first. Off: their array axes are the model's.",
+)
+FLAGS = flags.FLAGS
+
+ENDINGS = {  # of a scan: of what is predicted from it
+    ".nii.gz": ".nii.gz",
+    ".nii": ".nii.gz",
+    ".nrrd": ".nrrd",
+    ".nhdr": ".nrrd",
+    ".mha": ".mha",
+    ".mhd": ".mha",
+}
+SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded SavedModel and what its model.json says."""
+
+    classes: tuple[str, ...]  # foreground
+    settings: preprocess.Settings
+    signature: Callable
+
+
+def main(_):
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    output = pathlib.Path(FLAGS.output)
+    scans = find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
+    model = load(FLAGS.model)
+    failures = predict_all(scans, model, output, FLAGS.reorient)
+    print(f"{output}/: {len(scans) - len(failures)} of {len(scans)} scans predicted")
+    if failures:
+        sys.exit("\n".join(f"error: {failure}" for failure in failures))
+
+
+def predict_all(scans, model, output, reorient=True):
+    """Predicts every scan of a dict of name to path; returns a line for each that failed."""
+    rows, failures, progress = [], [], Progress("predicting scans", len(scans))
+    for name, path in scans.items():
+        try:
+            image = datasets.read_image(path)
+            if reorient:
+                check_plane(image, model.settings, path)
+            probabilities = predict(image, model, reorient)
+            write(output, name, ENDINGS.get(ending(path), ".nii.gz"), probabilities, image)
+            rows.append({"scan": name} | volumes(probabilities, image, model.classes))
+            runs.write(output / "volumes.csv", to_csv(rows))
+        except DataError as error:
+            failures.append(str(error))
+        except Exception as error:  # a bad scan does not stop the others, whatever it does
+            failures.append(f"{path}: {type(error).__name__}: {one_line(error)}")
+        progress.advance()
+    return failures
+
+
+def check_plane(image, settings, path):
+    """Warns where the slices of a scan seem to be cut in another plane than the model's."""
+    x, y, _ = sitk.DICOMOrient(image, settings.orientation).GetSpacing()
+    if max(x, y) > 2 * min(x, y):
+        print(
+            f"\nwarning: {path}: pixels of {x:g} x {y:g} mm in the model's plane; if its slices "
+            "are cut as the model's were, whatever its header says, use --noreorient",
+            file=sys.stderr,
+        )
+
+
+def load(folder):
+    """The Model in the folder of a run or of a SavedModel.
+
+    Raises:
+      DataError: it is not there, or not one that train.py or bwcr_tf.export wrote.
+    """
+    folder = pathlib.Path(folder)
+    folder = folder / "saved_model" if (folder / "saved_model").is_dir() else folder
+    try:
+        description = json.loads((folder / "model.json").read_text("utf-8"))
+        settings = dict(description["preprocessing"])
+        if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
+            raise ValueError("other percentiles")
+        signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        classes = tuple(description["classes"][1:])
+        return Model(classes, preprocess.Settings(**settings), signature)
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        raise DataError(f"{folder}: not a model of this package ({one_line(error)})") from error
+
+
+def find_scans(source, output, pattern="*"):
+    """Dict of name to path of the scans in `source`; names are paths within the output folder.
+
+    Hidden files and what is in the output folder are left out. A name keeps its ending only
+    where two scans would share it.
+
+    Raises:
+      DataError: there is none, or `output` is the folder of the scans.
+    """
+    if not source.exists():
+        raise DataError(f"{source}: not there")
+    folder = source if source.is_dir() else source.parent
+    if output.resolve() == folder.resolve():
+        raise DataError(f"{output}: holds the scans; choose another output folder")
+    if not source.is_dir() or datasets.dicom_files(source, deep=False):
+        return {shorten(source.resolve().name): source}
+    found = {}
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if output.resolve() in path.resolve().parents or is_hidden(relative):
+            continue
+        if path.is_dir() and not datasets.dicom_files(path, deep=False):
+            continue
+        if path.match(pattern) and (path.is_dir() or ending(path)):
+            found[relative.as_posix()] = path
+    if not found:
+        raise DataError(f"{source}: no scans here ({', '.join(ENDINGS)} or DICOM folders)")
+    short = [shorten(name) for name in found]
+    return {
+        shorten(name) if short.count(shorten(name)) == 1 else name: path
+        for name, path in found.items()
+    }
+
+
+def is_hidden(path):
+    return any(part.startswith(".") for part in path.parts)
+
+
+def ending(path):
+    """That of ENDINGS which a path has, or an empty text."""
+    return next((e for e in ENDINGS if str(path).lower().endswith(e)), "")
+
+
+def shorten(name):
+    return name[: len(name) - len(ending(name))]
+
+
+def one_line(error):
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def predict(image, model, reorient=True, batch_size=32):
+    """Probabilities [Z, Y, X, C] float32 of a sitk.Image on its own grid; they sum to one.
+
+    The same functions as in evaluation; what the network's grid does not cover is background.
+    Without `reorient`, the array axes x, y, z are taken to be the model's already.
+    """
+    settings = model.settings
+    if not reorient:
+        settings = dataclasses.replace(settings, orientation=orientation(image))
+    grid = preprocess.network_grid(image, settings)
+    slices = preprocess.resample(preprocess.normalize(image, settings), grid)[..., None]
+    parts = (slices[i : i + batch_size] for i in range(0, len(slices), batch_size))
+    found = [
+        model.signature(image=tf.constant(part))["probabilities"].numpy() for part in parts
+    ]
+    restored = preprocess.restore(np.concatenate(found), grid, preprocess.Grid.of(image))
+    return np.clip(restored, 0, 1)
+
+
+def orientation(image):
+    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+
+
+def write(output, name, suffix, probabilities, image):
+    """Writes the three images of a scan, each of them whole or not at all."""
+    grid = preprocess.Grid.of(image)
+    labels = sitk.GetImageFromArray(probabilities.argmax(axis=-1).astype(np.uint8))
+    entropy = sitk.GetImageFromArray(special.entr(probabilities).sum(axis=-1))
+    files = {
+        "labels": grid.place(labels),
+        "probabilities": with_class_axis(probabilities, grid),
+        "entropy": grid.place(entropy),
+    }
+    folder = (output / f"{name}_").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        for what, content in files.items():
+            path = os.path.join(temporary, what + suffix)
+            sitk.WriteImage(content, path, useCompression=True, compressionLevel=1)
+            if sitk.Hash(sitk.ReadImage(path)) != sitk.Hash(content):  # ITK is silent about it
+                raise DataError(f"{output}: {name} could not be written; is the disk full?")
+        for what in files:
+            source = os.path.join(temporary, what + suffix)
+            os.replace(source, output / f"{name}_{what}{suffix}")
+
+
+def with_class_axis(probabilities, grid):
+    """A 4D sitk.Image of probabilities [Z, Y, X, C]: x, y, z as `grid`, then the class."""
+    image = sitk.GetImageFromArray(np.moveaxis(probabilities, -1, 0), isVector=False)
+    direction = np.eye(4)
+    direction[:3, :3] = np.reshape(grid.direction, (3, 3))
+    place = ((*grid.spacing_mm, 1), (*grid.origin, 0), tuple(direction.ravel()))
+    return preprocess.Grid(image.GetSize(), *place).place(image)
+
+
+def volumes(probabilities, image, classes):
+    """Volumes in ml of each class, by column of volumes.csv.
+
+    CLASS_ml is of the label map, and CLASS_expected_ml of the probabilities (their sum).
+    CLASS_ml_where_p>0.975 and CLASS_ml_where_p>0.025 are the volumes of those regions. They are
+    the central 95 % interval if voxels depend on each other fully: one uniform number decides
+    them all, and a voxel is of the class where its probability exceeds that number. Of all
+    dependence that agrees with the probabilities this gives the volume the largest variance;
+    independent voxels would give an interval of next to no width.
+    """
+    ml = np.prod(image.GetSpacing()) / 1000
+    labels = probabilities.argmax(axis=-1)
+    row = {}
+    for c, name in enumerate(classes, start=1):
+        p = probabilities[..., c]
+        row[f"{name}_ml"] = ml * np.count_nonzero(labels == c)
+        row[f"{name}_expected_ml"] = ml * p.sum(dtype=np.float64)
+        for bound in (SURE, POSSIBLE):
+            row[f"{name}_ml_where_p>{bound}"] = ml * np.count_nonzero(p > bound)
+    return row
+
+
+def to_csv(rows):
+    """volumes.csv as text, three decimals."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: v if k == "scan" else f"{v:.3f}" for k, v in row.items()})
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except DataError as error:
+        sys.exit(f"error: {error}")
