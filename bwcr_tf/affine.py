@@ -96,7 +96,7 @@ def about_center(matrix, size):
 
 
 def invert(matrix):
-    """The exact inverse [B, 3, 3] of affine maps, written out: it has a gradient and an XLA kernel."""
+    """The exact inverse [B, 3, 3] of affine maps, written out so that XLA compiles it."""
     a, b, x = tf.unstack(matrix[:, 0], axis=-1)
     c, d, y = tf.unstack(matrix[:, 1], axis=-1)
     det = a * d - b * c
