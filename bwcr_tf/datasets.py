@@ -98,7 +98,7 @@ def _acdc_patient(folder):
     info = configparser.ConfigParser()
     path = folder / "Info.cfg"
     try:
-        info.read_string("[info]\n" + path.read_text())
+        info.read_string("[info]\n" + path.read_text("utf-8"))
         group = info["info"]["Group"]
         frames = {phase: int(info["info"][phase]) for phase in ("ED", "ES")}
     except (OSError, KeyError, ValueError, configparser.Error) as error:
@@ -141,7 +141,7 @@ def read_nnunet(directory):
     """nnU-Net's raw layout with one channel; imagesTs is the test set where it is labelled."""
     path = directory / "dataset.json"
     try:
-        info = json.loads(path.read_text())
+        info = json.loads(path.read_text("utf-8"))
         values = {int(value): name for name, value in info["labels"].items()}
         channels = info.get("channel_names", info.get("modality", {"0": ""}))
         ending = info.get("file_ending", ".nii.gz")

@@ -94,11 +94,14 @@ def read_flags(folder):
     """flags.txt as a dict of texts.
 
     Raises:
-      DataError: there is none, or a line is not --name=value.
+      DataError: there is none, it is cut short, or a line is not --name=value.
     """
     path = pathlib.Path(folder) / "flags.txt"
     try:
-        return dict(line[2:].split("=", 1) for line in path.read_text("utf-8").splitlines())
+        text = path.read_text("utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("cut short")
+        return dict(line[2:].split("=", 1) for line in text.splitlines())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
 

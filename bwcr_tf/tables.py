@@ -123,7 +123,8 @@ def _load_run(folder):
     given = runs.read_flags(folder)
     try:
         summary, split = (
-            json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "split")
+            json.loads((folder / f"{name}.json").read_text("utf-8"))
+            for name in ("summary", "split")
         )
         dataset = given["dataset"]
         if dataset == "nnunet":  # of which there are many
@@ -139,7 +140,7 @@ def _load_run(folder):
 def _rows(path):
     if not path.exists():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -211,7 +211,7 @@ def test_command_writes_a_page_of_its_own_without_tensorflow(results, tmp_path):
         text=True,
     )
     assert found.returncode == 0, found.stderr
-    page, text = (output / "report.html").read_text(), (output / "report.md").read_text()
+    page, text = ((output / f"report.{end}").read_text("utf-8") for end in ("html", "md"))
     assert len(page) < 5e6
     assert not re.search(r"https?://|<link|<script|url\(", page)
     assert all(
