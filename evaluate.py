@@ -12,12 +12,15 @@ from absl import app, flags, logging
 
 from bwcr_tf import analysis, figures, inference, model_card, preprocess, runs, temperature
 from bwcr_tf.datasets import DataError
-from bwcr_tf.export import load_best
+from bwcr_tf.export import load_best, load_last
 from bwcr_tf.progress import Progress
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
 flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
+flags.DEFINE_enum(
+    "weights", "best", ["best", "last"], "Averages of the best validation, or of the last step."
+)
 FLAGS = flags.FLAGS
 
 
@@ -31,6 +34,8 @@ def main(_):
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
+    if FLAGS.weights == "last":
+        return score_last(folder, cases, plan.classes)
     network, record = load_best(folder), temperature.load(folder) or {"temperature": 1.0}
     predict = inference.predictor(network)
     calibrated = inference.predictor(temperature.scale(network, record["temperature"]))
@@ -56,6 +61,16 @@ def main(_):
     print(to_table(summary["scores_calibrated"], inference.COLUMNS[5:]))
     files = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
     print(f"{folder}/: {files}")
+
+
+def score_last(folder, cases, classes):
+    """Scores the averages of the last step, to see what the selection does: scores_last.csv."""
+    predict = inference.predictor(load_last(folder))
+    rows = [
+        row for case in cases for row in inference.score(predict(case.image), case, classes)
+    ]
+    runs.write(folder / "scores_last.csv", inference.to_csv(rows))
+    print(to_table(summarize(rows, classes)["scores"]))
 
 
 def summarize(rows, classes):

@@ -54,6 +54,22 @@ def load_best(folder):
         raise DataError(f"{path}: not a whole model ({type(error).__name__})") from error
 
 
+def load_last(folder):
+    """The network with the averages of the last checkpoint.
+
+    Raises:
+      DataError: there is none, or it is broken.
+    """
+    network, path = load_best(folder), folder / "checkpoints"
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+        for i, weight in enumerate(network.weights):
+            weight.assign(reader.get_tensor(f"averages/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
+    except (ValueError, tf.errors.OpError) as error:
+        raise DataError(f"{path}: no whole checkpoint ({type(error).__name__})") from error
+    return network
+
+
 def export(network, folder, description):
     """Writes the SavedModel `folder`, whole or not at all, and `description` as its model.json.
 

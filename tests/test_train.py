@@ -133,6 +133,18 @@ def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_
         np.testing.assert_array_equal(first, second)
 
 
+def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    run("train.py", *train_flags(acdc, tmp_path, "--method=da", "--steps=2"))
+    folder = tmp_path / "runs/acdc/ntr4/da/run1"
+    for weights in ("best", "last"):
+        run("evaluate.py", f"--run_dir={folder}", f"--weights={weights}")
+    scores = (folder / "scores.csv").read_text()
+    assert (folder / "scores_last.csv").read_text() == scores
+    last = run("evaluate.py", f"--run_dir={trained[0]}", "--weights=last").stdout
+    assert "dice" in last and "Traceback" not in last
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
