@@ -85,7 +85,7 @@ def summarize(rows, classes):
                 kept = values[~np.isnan(values)]
                 scores[name][metric] = {
                     "mean": inference.mean(kept),
-                    "sd": float(kept.std()) if kept.size else None,
+                    "sd": float(kept.std()) if kept.size else float("nan"),
                     "volumes": int(kept.size),
                 }
                 undefined += [

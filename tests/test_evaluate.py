@@ -1,0 +1,30 @@
+import math
+
+import pytest
+
+import evaluate
+
+
+def row(volume, name, **scores):
+    return {"subject": volume, "volume": volume, "class": name} | scores
+
+
+def test_summary_leaves_out_and_names_what_is_undefined():
+    rows = [
+        row("a", "LV", dice=0.5, hd95_mm=math.nan),
+        row("b", "LV", dice=0.7, hd95_mm=math.nan),
+        row("a", "all", dice=math.nan, ece=0.1),
+        row("b", "all", dice=0.7, ece=0.3),
+    ]
+    summary = evaluate.summarize(rows, ("LV",))
+    assert summary["scores"]["LV"]["dice"] == {
+        "mean": pytest.approx(0.6), "sd": pytest.approx(0.1), "volumes": 2
+    }  # fmt: skip
+    assert summary["scores"]["all"]["dice"]["volumes"] == 1
+    assert summary["scores"]["LV"]["hd95_mm"]["volumes"] == 0
+    assert "tace" not in summary["scores"]["LV"]
+    assert (
+        len(summary["undefined"]) == 3 and "a LV hd95_mm: the class" in summary["undefined"][0]
+    )
+    table = evaluate.to_table(summary["scores"])
+    assert "60.00 +- 10.00" in table and "nan +- nan" in table and "20.00 +- 10.00" in table
