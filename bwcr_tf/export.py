@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
 
-from bwcr_tf import model_card, preprocess, runs, temperature
+from bwcr_tf import model_card, preprocess, runs, temperature, unet
 from bwcr_tf.datasets import DataError
 
 FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has its own
@@ -49,7 +49,7 @@ def load_best(folder):
     if not path.exists():
         raise DataError(f"{path}: not there; the run has not come to its first validation")
     try:
-        return keras.models.load_model(path, compile=False)
+        return unet.load(path)
     except Exception as error:  # whatever Keras, zip or HDF5 make of a broken file
         raise DataError(f"{path}: not a whole model ({type(error).__name__})") from error
 

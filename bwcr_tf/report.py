@@ -70,9 +70,7 @@ def confidence_figures(found, root, folder):
 
 def draw_confidence(found, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras  # TensorFlow is needed here only
-
-    from bwcr_tf import datasets, inference, preprocess
+    from bwcr_tf import datasets, inference, preprocess, unet  # these need TensorFlow
 
     with tempfile.TemporaryDirectory() as scratch:
         patient = pathlib.Path(scratch, "testing", "patient046")
@@ -83,7 +81,7 @@ def draw_confidence(found, path):
     z = len(case.image) // 2
     columns = {"truth": case.truth[z]}
     for run in found:
-        network = keras.models.load_model(run.folder / "best.keras", compile=False)
+        network = unet.load(run.folder / "best.keras")
         columns[tables.label(run.method)] = inference.predictor(network)(case.image[z : z + 1])[
             0
         ]

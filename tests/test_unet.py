@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,3 +28,21 @@ def test_every_weight_has_a_gradient():
         loss = tf.reduce_sum(network(x, training=True) ** 2)
     gradients = tape.gradient(loss, network.trainable_variables)
     assert all(g is not None and np.abs(g).max() > 0 for g in gradients)
+
+
+def test_fused_normalization_is_keras_own_with_its_gradient_and_statistics():
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(3, 2, (4, 6, 5, 7)), tf.float32)
+    upstream = tf.constant(rng.normal(size=x.shape), tf.float32)
+    results = []
+    for kind in (unet.FusedBatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=0.9, epsilon=1e-5)
+        layer.build(x.shape)
+        layer.set_weights([np.linspace(a, b, 7) for a, b in ((1, 2), (-1, 1), (0, 3), (1, 4))])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        gradients = tape.gradient(y, [x, *layer.trainable_variables], upstream)
+        results.append([y, *gradients, *layer.get_weights(), layer(x, training=False)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
