@@ -3,15 +3,22 @@
 import json
 import os
 import pathlib
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-from bwcr_tf import analysis, figures, inference, model_card, preprocess, runs, temperature
-from bwcr_tf.datasets import DataError
+from bwcr_tf import (
+    analysis,
+    command,
+    figures,
+    inference,
+    model_card,
+    preprocess,
+    runs,
+    temperature,
+)
 from bwcr_tf.export import load_best, load_last
 from bwcr_tf.progress import Progress
 
@@ -141,7 +148,4 @@ def draw(folder, method, cases, rows, pooled, predict):
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    command.run(main, "run it again")

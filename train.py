@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
@@ -9,12 +10,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags, logging
 
-from bwcr_tf import datasets, export, phantom, pipeline, preprocess, runs, temperature, unet
+from bwcr_tf import (
+    command,
+    datasets,
+    export,
+    phantom,
+    pipeline,
+    preprocess,
+    runs,
+    temperature,
+    unet,
+)
 from bwcr_tf.methods import METHODS
 from bwcr_tf.monitor import Monitor
-from bwcr_tf.selection import Selection
+from bwcr_tf.selection import NotFinite, Selection
 from bwcr_tf.trainer import Trainer
 
 flags.DEFINE_enum("method", "bwcr", list(METHODS), "Row of methods.METHODS to train.")
@@ -33,6 +44,8 @@ flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", 
 flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
 flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
 flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", lower_bound=1e-3)
+flags.DEFINE_bool("mixed_precision", False, "Activations in bfloat16, all else in float32.")
+flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
 flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.")
 flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
@@ -43,11 +56,6 @@ FLAGS = flags.FLAGS
 def main(_):
     tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
-    method = METHODS[FLAGS.method]
-    if FLAGS.size and FLAGS.size % 16:
-        raise datasets.DataError(
-            f"size={FLAGS.size}: expected a multiple of 16, for four poolings"
-        )
     plan, subjects = find_data()
     folder = run_folder()
     runs.claim(folder, run_flags(), plan)
@@ -56,33 +64,25 @@ def main(_):
         for part in ("training", "validation")
     }
 
-    keras.utils.set_random_seed(FLAGS.seed + 1000 * FLAGS.run)
+    keras.utils.set_random_seed(seed())
     size, num_classes = plan.settings.size, plan.settings.num_classes
-    network = unet.build_unet(size, num_classes, FLAGS.width)
-    trainer = Trainer(network, method, FLAGS.radius * size / 192, FLAGS.consistency_scale)
-    rate = keras.optimizers.schedules.PolynomialDecay(
-        FLAGS.learning_rate, FLAGS.steps, 1e-3 * FLAGS.learning_rate
-    )
-    trainer.compile(keras.optimizers.Adam(rate), jit_compile=False)
-
+    trainer = build_trainer(size, num_classes)
+    network = unet.build_unet(size, num_classes, FLAGS.width)  # for the averages
     monitor = Monitor(folder, run_flags(), plan.classes)
     selection = Selection(
-        trainer, cases["validation"], folder, FLAGS.eval_every, FLAGS.steps, monitor.report
+        trainer,
+        network,
+        cases["validation"],
+        folder,
+        FLAGS.eval_every,
+        FLAGS.steps,
+        monitor.report,
     )
     start = selection.restore()
     describe(folder, plan, cases, start)
     if start < FLAGS.steps:
-        batches = pipeline.batches(
-            stack(cases.pop("training")),  # once is enough in memory
-            num_classes,
-            method,
-            FLAGS.batch_size,
-            start,
-            FLAGS.steps,
-            FLAGS.seed + 1000 * FLAGS.run,
-        )
         monitor.begin(start, FLAGS.steps)
-        trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
+        fit(trainer, [selection, monitor], cases.pop("training"), num_classes, start)
     record = export.export_run(
         folder, FLAGS.temperature, plan, run_flags(), cases["validation"]
     )
@@ -91,8 +91,64 @@ def main(_):
     print(f"next        python evaluate.py --run_dir={folder}")
 
 
+def seed():
+    """The seed of this run: another one for each draw of subjects."""
+    return FLAGS.seed + 1000 * FLAGS.run
+
+
+def build_trainer(size, num_classes):
+    """The compiled Trainer that the flags ask for."""
+    dtype = "mixed_bfloat16" if FLAGS.mixed_precision else "float32"
+    network = unet.build_unet(size, num_classes, FLAGS.width, dtype)
+    trainer = Trainer(
+        network, METHODS[FLAGS.method], FLAGS.radius * size / 192, FLAGS.consistency_scale
+    )
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        FLAGS.learning_rate, FLAGS.steps, 1e-3 * FLAGS.learning_rate
+    )
+    trainer.compile(keras.optimizers.Adam(rate), jit_compile=FLAGS.jit)
+    return trainer
+
+
+def fit(trainer, callbacks, cases, num_classes, start):
+    """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
+    names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
+    batches = pipeline.batches(
+        stack(cases),
+        num_classes,
+        trainer.method,
+        FLAGS.batch_size,
+        start,
+        FLAGS.steps,
+        seed(),
+    )
+    del cases[:]  # once is enough in memory
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, callbacks[0].stop)
+    try:
+        trainer.fit(batches, callbacks=callbacks, verbose=0, shuffle=False)
+    except NotFinite as error:
+        rows = pipeline.sample(error.step - 1, FLAGS.batch_size, len(names), seed())
+        raise datasets.DataError(
+            f"{error}; its batch is of {', '.join(np.unique(names[rows]))}; the last good "
+            f"checkpoint is {(error.found or ['none'])[0]}. Look at these scans, or delete the "
+            "run and train with a lower --learning_rate"
+        ) from error
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def find_data():
-    """The runs.Plan of this run and its subjects by part; makes the phantom if it is asked for."""
+    """The runs.Plan of this run and its subjects by part; makes the phantom if it is asked for.
+
+    Raises:
+      DataError: there are no data, or the grid's size cannot be pooled.
+    """
+    if FLAGS.size and FLAGS.size % 16:
+        raise datasets.DataError(
+            f"size={FLAGS.size}: expected a multiple of 16, for four poolings"
+        )
     directory = pathlib.Path(FLAGS.data_dir or f"data/{FLAGS.dataset}")
     if FLAGS.dataset == "phantom" and not directory.exists():
         phantom.write(directory)
@@ -154,9 +210,4 @@ def describe(folder, plan, cases, start):
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except datasets.DataError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on from the last validation")
+    command.run(main)

@@ -1,19 +1,17 @@
 """A trained network for use elsewhere: python -m bwcr_tf.export --run_dir=DIR --format=onnx."""
 
-import json
 import os
 import pathlib
 import shutil
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags, logging
 
-from bwcr_tf import model_card, preprocess, runs, temperature, unet
+from bwcr_tf import checkpoints, command, model_card, preprocess, runs, temperature, unet
 from bwcr_tf.datasets import DataError
 
 FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has its own
@@ -60,13 +58,11 @@ def load_last(folder):
     Raises:
       DataError: there is none, or it is broken.
     """
-    network, path = load_best(folder), folder / "checkpoints"
-    try:
-        reader = tf.train.load_checkpoint(str(path))
-        for i, weight in enumerate(network.weights):
-            weight.assign(reader.get_tensor(f"averages/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
-    except (ValueError, tf.errors.OpError) as error:
-        raise DataError(f"{path}: no whole checkpoint ({type(error).__name__})") from error
+    network, found = load_best(folder), checkpoints.paths(folder / "checkpoints")
+    if not found:
+        raise DataError(f"{folder / 'checkpoints'}: no checkpoint there")
+    names = [f"averages/{i}" for i in range(len(network.weights))]
+    network.set_weights(checkpoints.read(found[0], names))
     return network
 
 
@@ -90,7 +86,7 @@ def export(network, folder, description):
         archive.add_endpoint("serving_default", server(network), input_signature=spec(network))
         archive.add_endpoint("slices", raw_server(network, pixel_mm), input_signature=raw)
         archive.write_out(temporary, verbose=False)
-        (temporary / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+        runs.seal(temporary, description)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:
@@ -228,7 +224,4 @@ if __name__ == "__main__":
     flags.register_validator(
         "temperature", lambda t: t is None or temperature.valid(t), "none, fit or above 0"
     )
-    try:
-        app.run(main)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    command.run(main, "run it again")

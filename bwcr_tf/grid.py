@@ -17,10 +17,9 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 
-from bwcr_tf import runs
-from bwcr_tf.datasets import DataError
+from bwcr_tf import command, runs
 from bwcr_tf.progress import Progress
 
 FLAGS = flags.FLAGS
@@ -35,9 +34,17 @@ def define_flags():
     flags.DEFINE_list(
         "consistency_scales", [], "lambda of `cr` for Table 1, such as 0.01,0.1,1,10."
     )
+    flags.register_validator("consistency_scales", numbers, "expected numbers")
     flags.DEFINE_string("dataset", "phantom", "Data set, as in train.py.")
     flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
     flags.DEFINE_bool("print_commands", False, "Only print what remains, a line for each run.")
+
+
+def numbers(texts):
+    try:
+        return all(float(text) >= 0 for text in texts)
+    except ValueError:
+        return False
 
 
 class Job(NamedTuple):
@@ -108,8 +115,17 @@ def same(a, b):
 
 def execute(job):
     """Trains and scores one run; returns what failed, or None."""
-    for name, command in (("train.py", job.train), ("evaluate.py", job.evaluate)):
-        code = subprocess.run(command, check=False).returncode
+    for name, arguments in (("train.py", job.train), ("evaluate.py", job.evaluate)):
+        process = subprocess.Popen(arguments)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # which the terminal sent to both
+            process.wait()
+            raise
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
         if code:
             return f"{name} ended with {code}"
     return None
@@ -161,9 +177,4 @@ def parse(arguments):
 
 if __name__ == "__main__":
     define_flags()
-    try:
-        app.run(main, flags_parser=parse)
-    except (DataError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on")
+    command.run(main, flags_parser=parse)

@@ -13,7 +13,6 @@ folders of one DICOM series each, or be such a series itself.
 import csv
 import dataclasses
 import io
-import json
 import os
 import pathlib
 import sys
@@ -25,10 +24,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 import numpy as np
 import SimpleITK as sitk
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 from scipy import special
 
-from bwcr_tf import datasets, preprocess, runs
+from bwcr_tf import command, datasets, preprocess, runs
 from bwcr_tf.datasets import DataError
 from bwcr_tf.progress import Progress
 
@@ -89,7 +88,7 @@ def predict_all(scans, model, output, reorient=True):
         except DataError as error:
             failures.append(str(error))
         except Exception as error:  # a bad scan does not stop the others, whatever it does
-            failures.append(f"{path}: {type(error).__name__}: {one_line(error)}")
+            failures.append(f"{path}: {type(error).__name__}: {command.one_line(error)}")
         progress.advance()
     return failures
 
@@ -114,15 +113,19 @@ def load(folder):
     folder = pathlib.Path(folder)
     folder = folder / "saved_model" if (folder / "saved_model").is_dir() else folder
     try:
-        description = json.loads((folder / "model.json").read_text("utf-8"))
+        description = runs.unseal(folder)
         settings = dict(description["preprocessing"])
         if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
             raise ValueError("other percentiles")
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
         classes = tuple(description["classes"][1:])
         return Model(classes, preprocess.Settings(**settings), signature)
+    except DataError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-        raise DataError(f"{folder}: not a model of this package ({one_line(error)})") from error
+        raise DataError(
+            f"{folder}: not a model of this package ({command.one_line(error)})"
+        ) from error
 
 
 def find_scans(source, output, pattern="*"):
@@ -170,11 +173,6 @@ def ending(path):
 
 def shorten(name):
     return name[: len(name) - len(ending(name))]
-
-
-def one_line(error):
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def predict(image, model, reorient=True, batch_size=32):
@@ -265,7 +263,4 @@ def to_csv(rows):
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    command.run(main, "run it again")

@@ -10,15 +10,13 @@ import html
 import os
 import pathlib
 import re
-import sys
 import tempfile
 from typing import NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from bwcr_tf import boundary, figures, phantom, runs, tables
-from bwcr_tf.datasets import DataError
+from bwcr_tf import boundary, command, figures, phantom, runs, tables
 
 FLAGS = flags.FLAGS
 
@@ -305,7 +303,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    try:
-        app.run(main)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    command.run(main, "run it again")

@@ -87,7 +87,18 @@ def claim(folder, flags, plan):
             )
     else:
         split = dataclasses.asdict(plan) | {"hash": plan.hash}
+        split["digest"] = digest(split, essential(read_flags(folder)))
         write(folder / "split.json", json.dumps(split, indent=1) + "\n")
+
+
+def essential(flags):
+    """The flags that the result of training depends on."""
+    return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
+
+
+def digest(*content):
+    """SHA-256 of what JSON makes of `content`, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_flags(folder):
@@ -110,20 +121,60 @@ def load_plan(folder):
     """The Plan in split.json.
 
     Raises:
-      DataError: there is none, or it was changed.
+      DataError: there is none, or it or flags.txt was changed.
     """
     path = pathlib.Path(folder) / "split.json"
     try:
         fields = json.loads(path.read_text("utf-8"))
-        digest = fields.pop("hash")
+        expected = fields.pop("digest", None)  # a run of an earlier version has none
+        found = digest(fields, essential(read_flags(folder)))
+        expected_hash = fields.pop("hash")
         settings = preprocess.Settings(**fields.pop("settings"))
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         plan = Plan(settings=settings, **fields)
+    except DataError:
+        raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not the split of a run; was the run started?") from error
-    if plan.hash != digest:
-        raise DataError(f"{path}: changed by hand: its hash is {plan.hash}, not {digest}")
+    if plan.hash != expected_hash or expected not in (None, found):
+        raise DataError(f"{path}: it or flags.txt was changed after the run was started")
     return plan
+
+
+def seal(folder, description):
+    """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
+
+    TensorFlow keeps no checksum of the graph.
+    """
+    content = description | {"files": _digests(folder)}
+    text = json.dumps(content | {"digest": digest(content)}, indent=1)
+    (folder / "model.json").write_text(text + "\n")
+
+
+def unseal(folder):
+    """The description in a SavedModel's model.json, if it and all files are as they were.
+
+    Raises:
+      DataError: it is no SavedModel of this package, or not what was written.
+    """
+    path = folder / "model.json"
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        expected, files = content.pop("digest"), content["files"]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder}: not a model of this package ({path.name})") from error
+    if expected != digest(content) or files != _digests(folder):
+        raise DataError(f"{folder}: damaged, its files are not those that were exported")
+    return content
+
+
+def _digests(folder):
+    """SHA-256 of the files that TensorFlow reads from a SavedModel, by name."""
+    files = [*folder.glob("*.pb"), *(folder / "variables").glob("*")]
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(files)
+    }
 
 
 def describe(plan, flags):
@@ -136,7 +187,5 @@ def describe(plan, flags):
         | {"percentiles": preprocess.PERCENTILES},
         "split_hash": plan.hash,
         "training_subjects": plan.training,
-        "flags": {
-            name: value for name, value in flags.items() if name not in (*_PLACES, *_AFTERWARDS)
-        },
+        "flags": essential(flags),
     }

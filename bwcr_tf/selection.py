@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import inference, metrics
+from bwcr_tf import checkpoints, inference, metrics
+from bwcr_tf.datasets import DataError
 
 
 class Selection(keras.callbacks.Callback):
@@ -14,45 +15,66 @@ class Selection(keras.callbacks.Callback):
 
     Args:
       trainer: compiled trainer.Trainer.
+      network: keras.Model like the trainer's, in float32, which takes the averages in.
       cases: validation preprocess.Cases.
       folder: pathlib.Path of the run; best.keras and checkpoints/ are written there.
       steps: total number of steps; the last one is validated too.
       report: called with (step, trainer, Validation) after each validation.
     """
 
-    def __init__(self, trainer, cases, folder, every, steps, report):
+    def __init__(self, trainer, network, cases, folder, every, steps, report):
         super().__init__()
         self.trainer, self.cases, self.every, self.steps = trainer, cases, every, steps
         self.report = report
         self.best_path = folder / "best.keras"
-        self.network = keras.models.clone_model(trainer.network)  # holds the averages
-        self.predict = inference.predictor(self.network)
+        self.checkpoint_folder = folder / "checkpoints"
+        self.network = network
+        self.predict = inference.predictor(network)
         trainer.optimizer.build(trainer.network.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.best = tf.Variable(-1.0, dtype=tf.float64)
+        self.stopping = False
         # keras.callbacks.BackupAndRestore knows neither the averages nor the data's position.
-        checkpoint = tf.train.Checkpoint(
+        self.checkpoint = tf.train.Checkpoint(
             network=trainer.network,
             optimizer=trainer.optimizer,
             averages=trainer.averages,
             step=self.step,
             best=self.best,
         )
-        self.checkpoints = tf.train.CheckpointManager(
-            checkpoint, str(folder / "checkpoints"), max_to_keep=2
-        )
 
     def restore(self):
-        """Restores the last checkpoint, if there is one; returns the steps done so far."""
-        if self.best_path.exists():
-            self.checkpoints.restore_or_initialize()
+        """Restores the last checkpoint, if there is one; returns the steps done so far.
+
+        Raises:
+          DataError: no checkpoint is whole, or best.keras is gone.
+        """
+        checkpoints.restore(self.checkpoint, self.checkpoint_folder)
+        if self.best >= 0 and not self.best_path.exists():
+            raise DataError(f"{self.best_path}: gone; delete the run and train it again")
         return int(self.step)
+
+    def stop(self, *_):
+        """Asks for a checkpoint and an end after the present step; twice, for an end at once."""
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.stopping = True
 
     def on_train_batch_end(self, batch, logs=None):
         self.step.assign_add(1)
         step = int(self.step)
+        if not np.isfinite(logs["loss"]):
+            raise NotFinite(step, logs["loss"], checkpoints.paths(self.checkpoint_folder))
         if step % self.every == 0 or step == self.steps:
             self.validate(step)
+            self.save(step)
+        elif self.stopping:
+            self.save(step)
+        if self.stopping:
+            raise KeyboardInterrupt
+
+    def save(self, step):
+        checkpoints.save(self.checkpoint, self.checkpoint_folder, step)
 
     def validate(self, step):
         for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
@@ -63,12 +85,19 @@ class Selection(keras.callbacks.Callback):
             self.save_best()
         self.report(step, self.trainer, validation)
         self.trainer.reset_metrics()
-        self.checkpoints.save(step)
 
     def save_best(self):
         temporary = self.best_path.with_name("best.tmp.keras")
         self.network.save(temporary)
         os.replace(temporary, self.best_path)
+
+
+class NotFinite(Exception):
+    """The loss of `step` is NaN or infinite; `found` are the checkpoints, newest first."""
+
+    def __init__(self, step, loss, found):
+        super().__init__(f"step {step}: the loss is {loss}")
+        self.step, self.found = step, found
 
 
 class Validation:

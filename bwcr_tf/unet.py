@@ -30,7 +30,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return outputs
 
 
-def _block(x, filters, name):
+def _block(x, filters, name, dtype):
     """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
     for i in (1, 2):
         x = layers.Conv2D(
@@ -39,18 +39,22 @@ def _block(x, filters, name):
             padding="same",
             use_bias=False,
             kernel_initializer="he_normal",
+            dtype=dtype,
             name=f"{name}_conv{i}",
         )(x)
-        x = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm{i}")(x)
-        x = layers.ReLU(name=f"{name}_relu{i}")(x)
+        x = FusedBatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=dtype, name=f"{name}_norm{i}"
+        )(x)
+        x = layers.ReLU(dtype=dtype, name=f"{name}_relu{i}")(x)
     return x
 
 
-def build_unet(size, num_classes, width=16):
+def build_unet(size, num_classes, width=16, dtype="float32"):
     """Keras model: images [B, size, size, 1] in [0, 1] -> logits [B, size, size, C] float32.
 
     Five levels of width (1, 2, 4, 8, 8) x `width`, max-pooling down and bilinear upsampling, skip
-    connections concatenated: the authors' 0.84 M weights at width 16 and four classes.
+    connections concatenated: the authors' 0.84 M weights at width 16 and four classes. `dtype` is
+    a Keras dtype policy, such as mixed_bfloat16, for all layers but the logits'.
 
     Raises:
       ValueError: `size` is not a multiple of 16, the total pooling.
@@ -60,14 +64,16 @@ def build_unet(size, num_classes, width=16):
     x = image = keras.Input((size, size, 1), name="image")
     skips = []
     for level, factor in enumerate((1, 2, 4, 8)):
-        x = _block(x, factor * width, f"down{level}")
+        x = _block(x, factor * width, f"down{level}", dtype)
         skips.append(x)
-        x = layers.MaxPooling2D(name=f"pool{level}")(x)
-    x = _block(x, 8 * width, "bottom")
+        x = layers.MaxPooling2D(dtype=dtype, name=f"pool{level}")(x)
+    x = _block(x, 8 * width, "bottom", dtype)
     for level, factor in ((3, 4), (2, 2), (1, 1), (0, 1)):
-        x = layers.UpSampling2D(interpolation="bilinear", name=f"upsample{level}")(x)
-        x = layers.Concatenate(name=f"concat{level}")([x, skips[level]])
-        x = _block(x, factor * width, f"up{level}")
+        x = layers.UpSampling2D(interpolation="bilinear", dtype=dtype, name=f"upsample{level}")(
+            x
+        )
+        x = layers.Concatenate(dtype=dtype, name=f"concat{level}")([x, skips[level]])
+        x = _block(x, factor * width, f"up{level}", dtype)
     logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="unet")
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -124,13 +125,60 @@ def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_
     process = subprocess.Popen(command("train.py", *flags), cwd=ROOT, stderr=subprocess.DEVNULL)
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
     deadline = time.monotonic() + 120
-    while not list(folder.glob("checkpoints/checkpoint")) and time.monotonic() < deadline:
+    while not list(folder.glob("checkpoints/*.index")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert "0 done before" not in run("train.py", *flags).stdout
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights(
+    acdc, trained, tmp_path
+):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    started = command("train.py", *flags)
+    # Ctrl-C comes in the middle of the second step
+    code = (
+        "import os, runpy, signal, sys; from bwcr_tf import selection as s; "
+        "s.Selection.on_train_batch_begin = lambda self, batch, logs=None: "
+        "os.kill(os.getpid(), signal.SIGINT) if batch == 1 else None; "
+        f"sys.argv = {started[1:]}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert found.stderr.endswith("stopped; the same command goes on\n")
+    assert ", 2 done before" in run("train.py", *flags).stdout
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    for first, second in zip(weights(folder), weights(trained[0]), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--learning_rate=1e30")
+    found = run("train.py", *flags, check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert re.search(
+        r"error: step \d+: the loss is (nan|inf); its batch is of patient\d+_E[DS].*; the last "
+        r"good checkpoint is (none|\S+/step-4)\.",
+        found.stderr.splitlines()[-1],
+    )
+
+
+@pytest.mark.parametrize("flag", ["--mixed_precision", "--jit"])
+def test_faster_modes_train_to_a_network_in_float32(acdc, trained, tmp_path, flag):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    run("train.py", *train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", flag))
+    network = unet.load(tmp_path / "runs/acdc/ntr4/bwcr/run1/best.keras")
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    plain = np.concatenate([w.ravel() for w in weights(trained[0])])
+    fast = np.concatenate([w.ravel() for w in network.get_weights()])
+    assert np.linalg.norm(fast - plain) < 0.05 * np.linalg.norm(plain)
 
 
 def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, trained, tmp_path):

@@ -9,9 +9,10 @@ from bwcr_tf.methods import METHODS
 from bwcr_tf.trainer import Trainer
 
 
-def make(name="bwcr", **kwargs):
+def make(name="bwcr", dtype="float32", **kwargs):
     keras.utils.set_random_seed(0)
-    trainer = Trainer(unet.build_unet(32, 3, width=4), METHODS[name], **kwargs)
+    network = unet.build_unet(32, 3, width=4, dtype=dtype)
+    trainer = Trainer(network, METHODS[name], **kwargs)
     trainer.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return trainer
 
@@ -85,6 +86,17 @@ def test_gradient_of_the_loss_equals_finite_differences():
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(
         np.linalg.norm(gradient), rel=2e-2
     )
+
+
+def test_bfloat16_keeps_logits_weights_and_losses_in_float32_and_near_the_same_values():
+    plain, mixed = make(), make(dtype="mixed_bfloat16")
+    expected, found = plain.objective(batch()), mixed.objective(batch())
+    for key in expected:
+        assert found[key].dtype == tf.float32
+        assert float(found[key]) == pytest.approx(float(expected[key]), rel=0.05)
+    assert all(w.value.dtype == tf.float32 for w in mixed.network.weights)
+    assert mixed.network.get_layer("up0_conv2").compute_dtype == "bfloat16"
+    assert mixed.network(batch()["views"][0]).dtype == tf.float32
 
 
 @pytest.mark.parametrize("name", ["bwcr"])

@@ -1,0 +1,38 @@
+"""How every command ends: in one line where it cannot go on."""
+
+import errno
+import sys
+
+from absl import app
+
+from bwcr_tf.datasets import DataError
+
+
+def run(main, again="the same command goes on", **kwargs):
+    """app.run(main), whose foreseen errors become one line and an exit code that is not 0.
+
+    Args:
+      again: what a user does after Ctrl-C.
+    """
+    try:
+        app.run(main, **kwargs)
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\nstopped; {again}")
+    except Exception as error:
+        if not out_of_space(error):
+            raise
+        sys.exit(f"error: the disk is full ({one_line(error)}); {again} once there is room")
+
+
+def out_of_space(error):
+    """Whether `error`, Python's or TensorFlow's, says that a file could not grow."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in codes or "No space left" in str(error)
+
+
+def one_line(error):
+    """The last line of an error's message, or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
