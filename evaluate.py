@@ -45,13 +45,13 @@ def main(_):
         return score_last(folder, cases, plan.classes)
     network, record = load_best(folder), temperature.load(folder) or {"temperature": 1.0}
     predict = inference.predictor(network)
-    calibrated = inference.predictor(temperature.scale(network, record["temperature"]))
     rows, calibrated_rows, sums = [], [], []
     progress = Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
         rows += inference.score(probabilities, case, plan.classes)
-        calibrated_rows += inference.score(calibrated(case.image), case, plan.classes)
+        calibrated = temperature.apply(probabilities, record["temperature"])
+        calibrated_rows += inference.score(calibrated, case, plan.classes)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
     runs.write(folder / "scores.csv", inference.to_csv(rows))

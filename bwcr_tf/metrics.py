@@ -5,7 +5,7 @@ is the background. Everything is a fraction, not per cent.
 """
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 
 def dice(prediction, label_map, num_classes):
@@ -30,9 +30,9 @@ def hd95(prediction, label_map, num_classes, spacing_mm):
         masks = prediction == c, label_map == c
         if all(mask.any() for mask in masks):
             box = _bounding_box(masks[0] | masks[1])
-            surfaces = [_surface(mask[box]) for mask in masks]
+            surfaces = [_surface_mm(mask[box], spacing_mm) for mask in masks]
             scores[c - 1] = max(
-                np.percentile(_distance_to(surfaces[1 - i], spacing_mm)[surfaces[i]], 95)
+                np.percentile(spatial.cKDTree(surfaces[1 - i]).query(surfaces[i])[0], 95)
                 for i in (0, 1)
             )
     return scores
@@ -42,12 +42,9 @@ def _bounding_box(mask):
     return ndimage.find_objects(mask.astype(np.uint8))[0]
 
 
-def _surface(mask):
-    return mask & ~ndimage.binary_erosion(mask)
-
-
-def _distance_to(surface, spacing_mm):
-    return ndimage.distance_transform_edt(~surface, sampling=spacing_mm)
+def _surface_mm(mask, spacing_mm):
+    """Coordinates [N, 3] of the surface voxels."""
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * np.array(spacing_mm)
 
 
 def reliability(probabilities, label_map, bins=15, foreground=True):

@@ -38,6 +38,9 @@ class Monitor(keras.callbacks.Callback):
         self.progress = Progress("training", steps, start)
 
     def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            seconds = time.monotonic() - self.progress.started
+            print(f"first step  done, {seconds:.1f} s with its compilation", flush=True)
         if batch == _TIMED_FROM:
             self.timed = time.monotonic()
         if batch == _TIMED_TO:

@@ -91,6 +91,14 @@ def load(folder):
     raise DataError(f'{path}: expected JSON with "temperature": a positive number')
 
 
+def apply(probabilities, value):
+    """softmax(logits / value) from the softmax of the logits, probabilities [..., C]."""
+    if value == 1:
+        return probabilities
+    powers = np.power(probabilities, np.float32(1 / value))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def scale(network, value):
     """The keras.Model with the same weights and logits / `value`."""
     return network if value == 1 else keras.Model(network.input, network.output / value)

@@ -69,9 +69,8 @@ def build_unet(size, num_classes, width=16, dtype="float32"):
         x = layers.MaxPooling2D(dtype=dtype, name=f"pool{level}")(x)
     x = _block(x, 8 * width, "bottom", dtype)
     for level, factor in ((3, 4), (2, 2), (1, 1), (0, 1)):
-        x = layers.UpSampling2D(interpolation="bilinear", dtype=dtype, name=f"upsample{level}")(
-            x
-        )
+        # float32 in any case: XLA has no gradient of the operation in bfloat16 (TF 2.21)
+        x = layers.UpSampling2D(interpolation="bilinear", name=f"upsample{level}")(x)
         x = layers.Concatenate(dtype=dtype, name=f"concat{level}")([x, skips[level]])
         x = _block(x, factor * width, f"up{level}", dtype)
     logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)

@@ -102,3 +102,11 @@ def test_scaled_network_divides_the_logits():
     np.testing.assert_allclose(scaled(x), network(x) / 2.5, rtol=1e-6)
     assert scaled.input_shape == network.input_shape
     assert temperature.scale(network, 1) is network
+
+
+def test_apply_is_the_softmax_of_the_divided_logits():
+    logits = np.random.default_rng(0).normal(0, 4, (50, 3)).astype(np.float32)
+    found = temperature.apply(special.softmax(logits, axis=-1), 1.7)
+    np.testing.assert_allclose(found, special.softmax(logits / 1.7, axis=-1), atol=1e-6)
+    sure = np.array([[1.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(temperature.apply(sure, 1.7), sure)
