@@ -156,6 +156,9 @@ def setting_blocks(name, methods, folder, stem):
     if having("scores_calibrated"):
         title = f"Temperature scaling, {name}"
         blocks.append(tables.temperature_table(title, having("scores_calibrated")))
+    if any(run.last for found in methods.values() for run in found):
+        last = {m: g for m, g in methods.items() if all(run.last for run in g)}
+        blocks.append(tables.selection_table(f"Selection, {name}", last))
     for key, draw in ("reliability", reliability_figure), ("distance", distance_figure):
         if having(key):
             blocks.append(draw(name, having(key), folder / f"{key}_{stem}.png"))

@@ -93,6 +93,7 @@ class Run(NamedTuple):
     split: dict
     rows: list  # of scores.csv, dicts of texts
     calibrated: list  # of scores_calibrated.csv
+    last: list  # of scores_last.csv, the averages of the last step
     summary: dict
     folder: pathlib.Path
 
@@ -130,7 +131,8 @@ def _load_run(folder):
         if dataset == "nnunet":  # of which there are many
             dataset = pathlib.Path(given["data_dir"]).name
         name = dataset, int(given["ntr"]), given["method"], given["run"]
-        tables = _rows(folder / "scores.csv"), _rows(folder / "scores_calibrated.csv")
+        names = ("scores", "scores_calibrated", "scores_last")
+        tables = [_rows(folder / f"{kind}.csv") for kind in names]
         scale = float(given["consistency_scale"])
         return Run(*name, scale, given, split, *tables, summary, folder)
     except (OSError, KeyError, ValueError) as error:
@@ -329,6 +331,23 @@ def temperature_table(title, methods):
         "Before → after division of the logits by T, which the validation subjects' NLL chose."
     )
     return Table(title, ["Method", "T", *(f"{m} ↓" for m in columns)], rows, note)
+
+
+def selection_table(title, methods):
+    """What the choice of the averages by validation Dice does, against those of the last step."""
+    rows = []
+    for name, found in methods.items():
+        cells = [label(name)]
+        for column, factor, _ in METRICS.values():
+            best, last = (
+                show(mean(scores(found, column, kind).values()), factor)
+                for kind in ("rows", "last")
+            )
+            cells.append(f"{best} → {last}")
+        rows.append(cells)
+    note = "Per cent: of the selected averages → of the averages at the last step."
+    header = [f"{m} {'↑' if best is max else '↓'}" for m, (*_, best) in METRICS.items()]
+    return Table(title, ["Method", *header], rows, note)
 
 
 def leakage_table(title, methods):

@@ -150,6 +150,26 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
     assert "off by 20.0" in table.note and "ECE −0.50" in table.note
 
 
+def test_selection_is_shown_beside_the_last_step(results):
+    folder = results / "acdc/ntr5/da/run1"
+    header, *lines = (folder / "scores.csv").read_text().splitlines()
+    wanted = header.split(",").index("ece")
+
+    def change(line):
+        cells = line.split(",")
+        cells[wanted] = cells[wanted] and "0.5"
+        return ",".join(cells)
+
+    (folder / "scores_last.csv").write_text("\n".join([header, *map(change, lines)]) + "\n")
+    found = [run for run in of_method(results, "da") if run.number == "1"]
+    row = tables.selection_table("", {"da": found}).rows[0]
+    assert (
+        row[0] == "DA"
+        and row[2].endswith("→ 50.0")
+        and row[1].split(" → ") == [row[1].split()[0]] * 2
+    )
+
+
 def test_a_custom_data_set_goes_by_the_name_of_its_folder(tmp_path):
     write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="../data/hippocampus")
     assert tables.load(tmp_path)[0].dataset == "hippocampus"
