@@ -43,31 +43,36 @@ def main(_):
     )
     if FLAGS.weights == "last":
         return score_last(folder, cases, plan.classes)
-    network, record = load_best(folder), temperature.load(folder) or {"temperature": 1.0}
-    predict = inference.predictor(network)
-    rows, calibrated_rows, sums = [], [], []
-    progress = Progress("evaluating volumes", len(cases))
-    for case in cases:
-        probabilities = predict(case.image)
-        rows += inference.score(probabilities, case, plan.classes)
-        calibrated = temperature.apply(probabilities, record["temperature"])
-        calibrated_rows += inference.score(calibrated, case, plan.classes)
-        sums.append(analysis.measure(probabilities, case))
-        progress.advance()
+    predict = inference.predictor(load_best(folder))
+    value = (temperature.load(folder) or {"temperature": 1.0})["temperature"]
+    rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
     runs.write(folder / "scores.csv", inference.to_csv(rows))
     runs.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
-    pooled = analysis.pool(sums)
     summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
-    summary["temperature"] = record["temperature"]
+    summary["temperature"] = value
     summary["scores_calibrated"] = summarize(calibrated_rows, plan.classes)["scores"]
     runs.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     model_card.write(folder)
     draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
     print(to_table(summary["scores"]))
-    print(f"\nafter division of the logits by the temperature, {record['temperature']:.3f}:")
+    print(f"\nafter division of the logits by the temperature, {value:.3f}:")
     print(to_table(summary["scores_calibrated"], inference.COLUMNS[5:]))
     files = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
     print(f"{folder}/: {files}")
+
+
+def score_all(predict, value, cases, classes):
+    """Rows of scores.csv and of scores_calibrated.csv (temperature `value`), and analysis.pool."""
+    rows, calibrated_rows, sums = [], [], []
+    progress = Progress("evaluating volumes", len(cases))
+    for case in cases:
+        probabilities = predict(case.image)
+        rows += inference.score(probabilities, case, classes)
+        calibrated = temperature.apply(probabilities, value)
+        calibrated_rows += inference.score(calibrated, case, classes)
+        sums.append(analysis.measure(probabilities, case))
+        progress.advance()
+    return rows, calibrated_rows, analysis.pool(sums)
 
 
 def score_last(folder, cases, classes):

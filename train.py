@@ -166,6 +166,7 @@ def find_data():
 
 
 def run_folder():
+    """The folder of this run: <runs_dir>/<dataset>/ntr<N>/<method>/run<k>."""
     return pathlib.Path(
         FLAGS.runs_dir, FLAGS.dataset, f"ntr{FLAGS.ntr}", FLAGS.method, f"run{FLAGS.run}"
     )

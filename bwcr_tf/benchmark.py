@@ -104,10 +104,12 @@ def make_slices(count=64):
 
 
 def batches(method, count):
+    """`count` batches of made-up slices, as training sees them."""
     return pipeline.batches(make_slices(), CLASSES, method, FLAGS.batch_size, 0, count, 0)
 
 
 def make_network(mixed=None):
+    """The U-Net with its first weights, which are the same at every call."""
     keras.utils.set_random_seed(0)
     mixed = FLAGS.mixed_precision if mixed is None else mixed
     dtype = "mixed_bfloat16" if mixed else "float32"
@@ -350,6 +352,7 @@ def startup(subjects=8):
 
 
 def until_first_step(arguments):
+    """Seconds that train.py with these arguments takes to its first step; NaN if it fails."""
     train = pathlib.Path(__file__).parent.parent / "train.py"
     started = time.perf_counter()
     process = subprocess.Popen(

@@ -94,6 +94,7 @@ def export(network, folder, description):
 
 
 def spec(network):
+    """Input signature of `server`: any number of images of the network's size."""
     return [tf.TensorSpec([None, *network.input_shape[1:]], tf.float32, name="image")]
 
 

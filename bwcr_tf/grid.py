@@ -41,6 +41,7 @@ def define_flags():
 
 
 def numbers(texts):
+    """Whether all texts are numbers, none below zero."""
     try:
         return all(float(text) >= 0 for text in texts)
     except ValueError:
@@ -48,6 +49,8 @@ def numbers(texts):
 
 
 class Job(NamedTuple):
+    """One run of the plan: its folder and the commands that make it."""
+
     folder: pathlib.Path
     train: list  # commands
     evaluate: list
@@ -81,6 +84,7 @@ def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="
 
 
 def make_job(method, dataset, ntr, run, runs_dir, others, python):
+    """The Job of one run; `others` are further arguments for train.py."""
     folder = pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{run}")
     train, evaluate = (os.path.relpath(SCRIPTS / name) for name in ("train.py", "evaluate.py"))
     names = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "runs_dir": runs_dir}

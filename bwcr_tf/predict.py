@@ -163,6 +163,7 @@ def find_scans(source, output, pattern="*"):
 
 
 def is_hidden(path):
+    """Whether a part of the path starts with a dot."""
     return any(part.startswith(".") for part in path.parts)
 
 
@@ -172,6 +173,7 @@ def ending(path):
 
 
 def shorten(name):
+    """A name without the ending of a scan."""
     return name[: len(name) - len(ending(name))]
 
 
@@ -195,6 +197,7 @@ def predict(image, model, reorient=True, batch_size=32):
 
 
 def orientation(image):
+    """Code of an image's axes, such as `LPS`."""
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
 
 

@@ -63,6 +63,7 @@ class Grid:
 
     @classmethod
     def of(cls, image):
+        """The Grid of a sitk.Image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     def place(self, image):
@@ -73,6 +74,7 @@ class Grid:
         return image
 
     def blank(self):
+        """An empty sitk.Image on this grid."""
         return self.place(sitk.Image([int(n) for n in self.size], sitk.sitkUInt8))
 
 

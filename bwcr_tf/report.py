@@ -22,11 +22,14 @@ FLAGS = flags.FLAGS
 
 
 class Figure(NamedTuple):
+    """A picture and what it shows."""
+
     path: pathlib.Path
     caption: str
 
 
 def landscape_figure(folder):
+    """Fig. 1: the losses of a binary toy problem."""
     path = folder / "loss_landscapes.png"
     figures.loss_landscapes(path)
     caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
@@ -36,6 +39,7 @@ def landscape_figure(folder):
 
 
 def weight_figure(folder):
+    """Fig. 2: label map, distance and weight of a made-up slice."""
     path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
     z = len(volume.label_map) // 2
     distance = boundary.distance(volume.label_map[z], 4)
@@ -67,6 +71,7 @@ def confidence_figures(found, root, folder):
 
 
 def draw_confidence(found, path):
+    """Fig. 4 by the networks of the runs `found`, on a patient that none was trained on."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from bwcr_tf import datasets, inference, preprocess, unet  # these need TensorFlow
 
@@ -104,6 +109,7 @@ def improvement_figures(dataset, found, folder):
 
 
 def reliability_figure(name, methods, path):
+    """Reliability diagram of {method: Runs}, their bins added up."""
     curves = {
         tables.label(m): {
             key: np.sum([run.summary["reliability"][key] for run in found], axis=0)
@@ -116,6 +122,7 @@ def reliability_figure(name, methods, path):
 
 
 def distance_figure(name, methods, path):
+    """Calibration in bands of distance of {method: Runs}, averaged over runs."""
     curves = {}
     for method, found in methods.items():
         bands = [run.summary["distance"] for run in found]
@@ -225,6 +232,7 @@ def make_blocks(found, root, folder):
 
 
 def to_markdown(block):
+    """A block as Markdown."""
     if isinstance(block, Figure):
         return f"![{block.caption}](figures/{block.path.name})\n\n{block.caption}"
     if isinstance(block, str):
@@ -235,6 +243,7 @@ def to_markdown(block):
 
 
 def to_html(block):
+    """A block as HTML; figures are embedded."""
     if isinstance(block, Figure):
         data = base64.b64encode(block.path.read_bytes()).decode()
         image = f'<img src="data:image/png;base64,{data}" alt="{html.escape(block.caption)}">'
@@ -252,6 +261,7 @@ def to_html(block):
 
 
 def cell_html(cell):
+    """A cell of a table as HTML; long texts are set flush left."""
     kind = " class=text" if len(cell) > 36 else ""  # a number is shorter
     return f"<td{kind}>{inline(cell)}</td>"
 

@@ -74,9 +74,11 @@ class Selection(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def save(self, step):
+        """Writes a checkpoint of everything that training needs to go on."""
         checkpoints.save(self.checkpoint, self.checkpoint_folder, step)
 
     def validate(self, step):
+        """Scores the averages after `step` on the validation volumes, and keeps the best."""
         for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
             weight.assign(average)
         validation = Validation([(case, self.predict(case.image)) for case in self.cases])
@@ -87,6 +89,7 @@ class Selection(keras.callbacks.Callback):
         self.trainer.reset_metrics()
 
     def save_best(self):
+        """Writes best.keras whole or not at all."""
         temporary = self.best_path.with_name("best.tmp.keras")
         self.network.save(temporary)
         os.replace(temporary, self.best_path)

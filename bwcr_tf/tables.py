@@ -183,10 +183,12 @@ def average(found, *keys):
 
 
 def label(name):
+    """A method's name in a table."""
     return name.title() if name == "baseline" else name.upper()
 
 
 def show(value, factor=100.0, digits=1, sign=""):
+    """A fraction as text in units of 1 / `factor`; empty for NaN."""
     if math.isnan(value):
         return ""
     return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
@@ -261,6 +263,7 @@ def sweep_table(dataset, ntr, found):
 
 
 def paper_note(found):
+    """What to mind when the paper's numbers stand beside those of `found`."""
     note = "In parentheses: the paper's."
     steps, sizes = ({str(pick(run)) for run in found} for pick in (_steps, _size))
     if (steps, sizes) != ({"50000"}, {"192"}):
@@ -313,6 +316,7 @@ def interval(values):
 
 
 def temperature_table(title, methods):
+    """Calibration of {method: Runs} before and after temperature scaling."""
     columns = {m: METRICS[m] for m in ("ECE", "TACE×10")}
     columns |= {m: FURTHER[m] for m in ("ECE of all pixels", "NLL", "Brier")}
     rows = []
@@ -351,6 +355,7 @@ def selection_table(title, methods):
 
 
 def leakage_table(title, methods):
+    """What each class puts on other classes' boundaries, by method (Sec. 4.2, 6.)."""
     classes = [*next(iter(methods.values()))[0].split["classes"], "mean"]
     rows = []
     for name, found in methods.items():
@@ -402,6 +407,7 @@ def settings_table(found):
 
 
 def conventions_table():
+    """ECE and TACE of one prediction set by each library's convention."""
     with np.load(GOLDEN) as golden:
         compared = conventions.compare(dict(golden))
     rows = [

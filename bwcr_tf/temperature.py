@@ -70,6 +70,7 @@ def choose(choice, network, cases):
 
 
 def save(folder, record):
+    """Writes the record as a run's temperature.json."""
     runs.write(pathlib.Path(folder) / "temperature.json", json.dumps(record, indent=1) + "\n")
 
 

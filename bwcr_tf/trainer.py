@@ -73,6 +73,7 @@ class Trainer(keras.Model):
             )
 
     def train_step(self, batch):
+        """One update of weights and averages on a batch of `pipeline.batches`; its mean losses."""
         with tf.GradientTape() as tape:
             terms = self.objective(batch)
         weights = self.network.trainable_variables

@@ -13,6 +13,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None):
+        """Normalised inputs [B, H, W, C]; in training, by the batch, and the statistics move."""
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.gamma.value,

@@ -156,6 +156,10 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
+    for finished in (folder, trained[0]):
+        run("evaluate.py", f"--run_dir={finished}")
+    for name in ("scores.csv", "scores_calibrated.csv"):
+        assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
 def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
