@@ -17,7 +17,9 @@ def run(main, again="the same command goes on", **kwargs):
     try:
         app.run(main, **kwargs)
     except DataError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(
+            f"error: {' '.join(str(error).split())}"
+        )  # a file's name may have a line break
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; {again}")
     except Exception as error:

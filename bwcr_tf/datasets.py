@@ -2,11 +2,16 @@
 
 import collections
 import configparser
+import contextlib
 import dataclasses
 import gzip
 import hashlib
+import itertools
 import json
+import math
+import os
 import pathlib
+import re
 import zlib
 from collections.abc import Callable
 
@@ -63,9 +68,7 @@ class Dataset:
     read: Callable  # directory -> Collection
     pixel_mm: float | None  # None: proposed from the data's own spacings
     num_validation: int
-    num_test: (
-        int | None
-    )  # None: a fifth of the subjects; unused where the folders fix the test set
+    num_test: int | None  # None: a fifth of the pool; unused where the folders fix it
     source: str
     layout: str
 
@@ -79,6 +82,7 @@ class Split:
     test: tuple[Subject, ...]
 
     def names(self):
+        """{part: names of its subjects}."""
         return {
             part: tuple(subject.name for subject in getattr(self, part))
             for part in ("training", "validation", "test")
@@ -120,9 +124,9 @@ def _acdc_patient(folder):
 
 def _volume(name, image, label, truth=None):
     for path, what in ((image, "image"), (label, "label")):
-        if not path.exists():
+        if not os.path.exists(path):  # False, too, for a name that no file can have
             raise DataError(f"{path}: the {what} of {name} is missing")
-    return Volume(name, image, label, truth if truth and truth.exists() else None)
+    return Volume(name, image, label, truth if truth and os.path.exists(truth) else None)
 
 
 def read_nci(directory):
@@ -142,15 +146,19 @@ def read_nnunet(directory):
     path = directory / "dataset.json"
     try:
         info = json.loads(path.read_text("utf-8"))
-        values = {int(value): name for name, value in info["labels"].items()}
-        channels = info.get("channel_names", info.get("modality", {"0": ""}))
-        ending = info.get("file_ending", ".nii.gz")
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        labels = [(int(str(value)), name) for name, value in info["labels"].items()]
+        values, names = zip(*sorted(labels), strict=True)
+        "".join(names).encode()  # JSON can hold text that no file can
+        channels = dict(info.get("channel_names", info.get("modality", {"0": ""})))
+        ending = str(info.get("file_ending", ".nii.gz"))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: expected JSON with 'labels': {{name: integer}}") from error
     if len(channels) != 1:
         raise DataError(f"{path}: {len(channels)} channels; images of one channel are expected")
-    if sorted(values) != list(range(len(values))) or len(values) < 2:
-        raise DataError(f"{path}: label values {sorted(values)}; expected 0 to the last class")
+    if values != tuple(range(len(values))) or len(values) < 2:
+        raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
+    if not re.fullmatch(r"(\.\w+)+", ending):
+        raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
     suffix = f"_0000{ending}"
 
     def subjects(images, labels):
@@ -160,8 +168,7 @@ def read_nnunet(directory):
             yield Subject(name, "", (volume,))
 
     test = tuple(subjects("imagesTs", "labelsTs")) if (directory / "labelsTs").is_dir() else ()
-    classes = tuple(values[c] for c in range(1, len(values)))
-    return Collection(classes, tuple(subjects("imagesTr", "labelsTr")), test)
+    return Collection(names[1:], tuple(subjects("imagesTr", "labelsTr")), test)
 
 
 _ACDC_LAYOUT = (
@@ -285,22 +292,18 @@ def read_image(path):
 
 def read_header(path):
     """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
-    first = dicom_files(path)[:1] if path.is_dir() else [path]
-    reader = sitk.ImageFileReader()
-    try:
-        reader.SetFileName(str(first[0]))
-        reader.ReadImageInformation()
-        direction = np.reshape(reader.GetDirection(), (reader.GetDimension(),) * 2)[:3, :3]
-        code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel())
-    except (RuntimeError, IndexError, ValueError) as error:
-        raise DataError(f"{path}: not a readable 3D scan") from error
-    return code, reader.GetSize(), reader.GetSpacing()
+    with _reading(path):
+        reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines
+    return code(reader.GetDirection()), reader.GetSize(), reader.GetSpacing()
 
 
 def dicom_files(folder, deep=True):
     """The DICOM files in a folder (and, if `deep`, below it) in order, by ending or by content."""
 
     def is_dicom(file):
+        if file.name.startswith(".") or file.name == "DICOMDIR":
+            return False
         if file.suffix.lower() == ".dcm":
             return True
         with open(file, "rb") as content:
@@ -347,68 +350,125 @@ def _geometry_difference(label, image):
     return ""
 
 
-def _read_file(path):
+@contextlib.contextmanager
+def _reading(path):
+    """Turns what the libraries raise while they read `path` into a DataError of one line."""
     try:
-        if path.name.endswith((".nii", ".nii.gz")):
-            _check_nifti(path)
-        image = sitk.ReadImage(path)
+        yield
     except DataError:
         raise
-    except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "unreadable"
-        raise DataError(f"{path}: cannot be read ({reason})") from error
-    return _scalar_3d(image, path)
+    except (
+        *(OSError, EOFError, RuntimeError, ValueError, ArithmeticError, MemoryError),
+        zlib.error,
+    ) as error:
+        reason = " ".join(str(error).rpartition("ERROR: ")[2].split()) or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({reason[-300:]})") from error
 
 
-def _check_nifti(path):
-    """Raises on what ITK's reader passes over in silence: a gzip file cut short, no spacing, NaN.
-
-    While it reads NIfTI, ITK replaces values that are not finite by zero, and a spacing of zero
-    by 1 mm.
-    """
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        content = file.read()  # to the end, where gzip checks its sum
-    order = "<" if content[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
-    if len(content) < 348:
-        raise DataError(f"{path}: cannot be read ({len(content)} bytes are no NIfTI file)")
-    if content[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):  # not NIfTI-2
-        spacing_mm = np.frombuffer(content, order + "f4", 3, 80)
-        if not np.abs(spacing_mm).min() > 0:
-            raise DataError(f"{path}: spacing {spacing_mm.tolist()} mm; expected above zero")
-    kind = {16: "f4", 64: "f8"}.get(
-        int.from_bytes(content[70:72], "little" if order == "<" else "big")
-    )
-    start = int(np.frombuffer(content, order + "f4", 1, 108)[0])  # vox_offset
-    if kind:
-        values = np.frombuffer(
-            content, order + kind, (len(content) - start) // int(kind[1]), start
-        )
-        if not np.isfinite(values).all():
-            raise DataError(
-                f"{path}: {np.count_nonzero(~np.isfinite(values))} pixels are NaN or infinite"
-            )
+def _read_file(path):
+    with _reading(path):
+        return _whole(path).Execute()
 
 
 def _read_series(folder):
     files = dicom_files(folder)
-    series = {}
-    for parent in sorted({file.parent for file in files}):
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(parent)):
-            series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(parent), uid)
-    if len(series) != 1:
-        raise DataError(
-            f"{folder}: {len(series)} DICOM series in {len(files)} files; expected one"
-        )
-    try:
-        return _scalar_3d(sitk.ReadImage(*series.values()), folder)
-    except RuntimeError as error:
-        raise DataError(f"{folder}: cannot be read ({str(error).splitlines()[-1]})") from error
+    with _reading(folder):
+        series = {}
+        "".join(map(str, files)).encode()  # fails where ITK ends the process
+        for parent in sorted({str(file.parent) for file in files}):
+            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(parent):
+                series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(parent, uid)
+        if len(series) != 1:
+            raise DataError(
+                f"{folder}: {len(series)} DICOM series in {len(files)} files; expected one"
+            )
+        names = [pathlib.Path(name) for name in next(iter(series.values()))]
+        if lost := sorted(set(files) - set(names)):
+            raise DataError(f"{lost[0]}: no readable slice of the series beside it")
+        places = [_whole(name).GetOrigin() for name in names]
+        gaps_mm = [math.dist(*pair) for pair in itertools.pairwise(places)]
+        if gaps_mm and not max(gaps_mm) < 1.1 * min(gaps_mm):
+            raise DataError(
+                f"{folder}: slices {min(gaps_mm):g} to {max(gaps_mm):g} mm apart; expected one step"
+            )
+        return sitk.ReadImage(names)
 
 
-def _scalar_3d(image, path):
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+_LONG = rb"(?!#|[^:]*:=).{500}"  # neither a comment nor a key
+_MANY = rb"\W*NDims(?!\W*\d\s)"
+_CRASH = {".nrrd": _LONG, ".nhdr": _LONG, ".mha": _MANY, ".mhd": _MANY}  # lines that end ITK
+
+
+def _header(path):
+    """ITK's reader of a file after its header, which must be that of a 3D scan."""
+    if crash := _CRASH.get(path.suffix.lower()):
+        with open(path, "rb") as file:
+            for line in itertools.takewhile(bytes.strip, file):
+                if re.match(crash, line):
+                    raise DataError(f"{path}: strange line {line[:20]}... in its header")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
+    reader.ReadImageInformation()
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if (reader.GetDimension(), reader.GetNumberOfComponents()) != (3, 1) or "complex" in kind:
         raise DataError(
-            f"{path}: {image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} "
-            "components a pixel; expected 3D with one"
+            f"{path}: {reader.GetDimension()}D with {reader.GetNumberOfComponents()} "
+            f"components a pixel ({kind}); expected 3D with one real number"
         )
-    return image
+    size, spacing_mm = reader.GetSize(), reader.GetSpacing()
+    place = (*reader.GetOrigin(), *reader.GetDirection())
+    if not (min(*size, *spacing_mm) > 0 and np.isfinite((*spacing_mm, *place)).all()):
+        raise DataError(f"{path}: size {size}, spacing {spacing_mm}, origin and axes {place}")
+    return reader
+
+
+def _whole(path):
+    """ITK's reader of a file with all pixels that its header says, for which ITK will make room."""
+    reader, name = _header(path), path.name.lower()
+    count = math.prod(reader.GetSize())
+    most = 1032 * path.stat().st_size  # what deflate can pack into the file
+    if name.endswith((".nii", ".nii.gz")):
+        size = int(reader.GetMetaData("bitpix")) // 8
+        found = _nifti_pixels(path, reader, min(count * size, most))
+    elif name.endswith(tuple(_CRASH)):
+        size = sitk.Image(1, 1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
+        found = _text_pixels(path, count * size)
+    else:
+        size, found = 1, most
+    if found < count * size:
+        raise DataError(f"{path}: {found} bytes of pixels; its header says {count * size}")
+    return reader
+
+
+def _nifti_pixels(path, reader, size):
+    """Bytes of pixels in a NIfTI file, where `size` are needed. Raises on what ITK is silent about.
+
+    That is a gzip file cut short, a spacing of zero, which it takes for 1 mm, and values that
+    are not finite, which it takes for zero.
+    """
+    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+        header = file.read(348)
+        order = "<" if header[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
+        file.seek(max(348, int(np.frombuffer(header, order + "f4", 1, 108)[0])))  # vox_offset
+        pixels = file.read(size + 2**20)  # past the end, where gzip checks its sum
+    spacing_mm = np.frombuffer(header, order + "f4", 3, 80)
+    if not 0 < spacing_mm.min() <= spacing_mm.max() < np.inf:
+        raise DataError(f"{path}: spacing {spacing_mm.tolist()} mm; expected above zero")
+    if kind := {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype")):
+        values = np.frombuffer(pixels, order + kind, min(size, len(pixels)) // int(kind[1]))
+        if wrong := np.count_nonzero(~np.isfinite(values)):
+            raise DataError(f"{path}: {wrong} pixels are NaN or infinite")
+    return len(pixels)
+
+
+def _text_pixels(path, size):
+    """Bytes of pixels in a NRRD or MetaImage file or the one it names, where `size` are needed."""
+    content = path.read_bytes()
+    head = re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
+    pixels = content[len(head) :]
+    apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", head)
+    if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
+        pixels = file.read_bytes()
+    if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", head):
+        pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
+    return len(pixels)
