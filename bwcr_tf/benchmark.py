@@ -154,6 +154,7 @@ def make_parts(network):
     batch = next(iter(batches(METHODS["bwcr"], 1)))
     logits = network(batch["views"][0])
     parts = {
+        "convolutions": convolutions(network),
         **network_parts(network, batch),
         **loss_parts(batch, logits),
         **update_parts(network),
@@ -179,6 +180,30 @@ def network_parts(network, batch):
         return loss
 
     return {"bare": bare, "forward": lambda: tf.add_n([tf.reduce_sum(z) for z in logits()])}
+
+
+def convolutions(network):
+    """All convolutions over both views with their gradients, and nothing between them."""
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    inputs = [
+        tf.cast(
+            tf.random.stateless_normal([FLAGS.batch_size, *layer.input.shape[1:]], [0, 1]),
+            layer.compute_dtype,
+        )
+        for layer in layers
+    ]
+
+    def part():
+        gradients = []
+        for layer, x in [*zip(layers, inputs, strict=True)] * 2:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+            gradients += tape.gradient(y, [x, *layer.trainable_variables], y)
+        with tf.control_dependencies(gradients):
+            return tf.constant(0.0)
+
+    return part
 
 
 def loss_parts(batch, logits):
@@ -243,6 +268,8 @@ def training():
         found, limit = seconds[f"step {name}"], method.num_views * flop / rate
         table[f"{name}: step, ms"] = 1000 * found
         table[f"{name}: step / limit"] = found / limit
+    table["convolutions of two views alone, ms"] = 1000 * seconds["convolutions"]
+    table["convolutions / limit"] = seconds["convolutions"] * rate / (2 * flop)
     table["bare Keras step over two views, ms"] = 1000 * seconds["bare"]
     table["bwcr step / bare step"] = seconds["step bwcr"] / seconds["bare"]
     seconds["backward"] = seconds["bare"] - seconds["forward"] - seconds["optimizer"]
