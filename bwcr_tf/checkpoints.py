@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 _KEPT = 2  # the older one serves where the newer one is damaged
 

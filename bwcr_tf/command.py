@@ -5,7 +5,7 @@ import sys
 
 from absl import app
 
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 
 def run(main, again="the same command goes on", **kwargs):

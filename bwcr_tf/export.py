@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 from bwcr_tf import checkpoints, command, model_card, preprocess, runs, temperature, unet
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has its own
 

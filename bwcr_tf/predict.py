@@ -27,9 +27,9 @@ import tensorflow as tf
 from absl import flags
 from scipy import special
 
-from bwcr_tf import command, datasets, preprocess, runs
-from bwcr_tf.datasets import DataError
+from bwcr_tf import command, preprocess, runs, scans
 from bwcr_tf.progress import Progress
+from bwcr_tf.scans import DataError
 
 flags.DEFINE_string("model", None, "Folder of a run or a SavedModel.", required=True)
 flags.DEFINE_string("input", None, "Scan, or folder of scans.", required=True)
@@ -65,20 +65,20 @@ class Model:
 def main(_):
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     output = pathlib.Path(FLAGS.output)
-    scans = find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
+    paths = find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
     model = load(FLAGS.model)
-    failures = predict_all(scans, model, output, FLAGS.reorient)
-    print(f"{output}/: {len(scans) - len(failures)} of {len(scans)} scans predicted")
+    failures = predict_all(paths, model, output, FLAGS.reorient)
+    print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
     if failures:
         sys.exit("\n".join(f"error: {failure}" for failure in failures))
 
 
-def predict_all(scans, model, output, reorient=True):
+def predict_all(paths, model, output, reorient=True):
     """Predicts every scan of a dict of name to path; returns a line for each that failed."""
-    rows, failures, progress = [], [], Progress("predicting scans", len(scans))
-    for name, path in scans.items():
+    rows, failures, progress = [], [], Progress("predicting scans", len(paths))
+    for name, path in paths.items():
         try:
-            image = datasets.read_image(path)
+            image = scans.read_image(path)
             if reorient:
                 check_plane(image, model.settings, path)
             probabilities = predict(image, model, reorient)
@@ -142,14 +142,14 @@ def find_scans(source, output, pattern="*"):
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")
-    if not source.is_dir() or datasets.dicom_files(source, deep=False):
+    if not source.is_dir() or scans.dicom_files(source, deep=False):
         return {shorten(source.resolve().name): source}
     found = {}
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         if output.resolve() in path.resolve().parents or is_hidden(relative):
             continue
-        if path.is_dir() and not datasets.dicom_files(path, deep=False):
+        if path.is_dir() and not scans.dicom_files(path, deep=False):
             continue
         if path.match(pattern) and (path.is_dir() or ending(path)):
             found[relative.as_posix()] = path

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf import boundary, datasets
+from bwcr_tf import boundary, datasets, scans
 from bwcr_tf.progress import Progress
 
 PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
@@ -37,7 +37,7 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     holds 95 % of the volumes in plane. The orientation is the most frequent one.
     """
     headers = [
-        datasets.read_header(volume.image)
+        scans.read_header(volume.image)
         for subject in collection.pool + collection.test
         for volume in subject.volumes
     ]
@@ -163,10 +163,10 @@ def preprocess(volume, settings, subject=""):
     """The Case of a datasets.Volume.
 
     Raises:
-      datasets.DataError: the files are not what they must be; see `datasets.read_image`.
+      datasets.DataError: the files are not what they must be; see `scans.read_image`.
     """
-    image = datasets.read_image(volume.image)
-    label = datasets.read_label(
+    image = scans.read_image(volume.image)
+    label = scans.read_label(
         volume.label, image, settings.num_classes, place=volume.image.is_dir()
     )
     grid = network_grid(image, settings)

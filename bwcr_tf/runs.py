@@ -7,7 +7,7 @@ import os
 import pathlib
 
 from bwcr_tf import datasets, preprocess
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
 _AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf import checkpoints, inference, metrics
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 
 class Selection(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from bwcr_tf import conventions, runs, statistics
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "tests" / "golden" / "metrics.npz"
 

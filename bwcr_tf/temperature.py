@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize, special
 
 from bwcr_tf import runs
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 RANGE = (0.05, 20.0)  # where a fitted T is looked for
 

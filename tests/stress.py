@@ -24,8 +24,8 @@ import numpy as np
 from conftest import ROOT, write_patient
 
 from bwcr_tf import checkpoints, datasets, predict, preprocess, runs
-from bwcr_tf.datasets import DataError
 from bwcr_tf.export import load_best
+from bwcr_tf.scans import DataError
 
 SETTINGS = preprocess.Settings(4, size=32, pixel_mm=2.0)
 STEPS = 12

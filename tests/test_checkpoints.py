@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from bwcr_tf import checkpoints
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 
 @pytest.fixture

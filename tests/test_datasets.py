@@ -1,7 +1,6 @@
 import collections
 import hashlib
 import json
-import pathlib
 import shutil
 
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, shared, write_image, write_patient
 
-from bwcr_tf import datasets
-from bwcr_tf.datasets import DataError
+from bwcr_tf import datasets, scans
+from bwcr_tf.scans import DataError
 
 
 def pool(strata, each):
@@ -147,7 +146,7 @@ def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
     source = sorted(shared("prostate_dicom").iterdir())[0]
     images = tmp_path / "Prostate-3T" / "Images"
     shutil.copytree(source, images / source.name)
-    image = datasets.read_image(images / source.name)
+    image = scans.read_image(images / source.name)
     assert image.GetSize()[:2] == (384, 384) and image.GetSpacing() == pytest.approx(
         (0.5, 0.5, 3)
     )
@@ -159,7 +158,7 @@ def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
     (tmp_path / "Prostate-3T" / "Labels").mkdir()
     sitk.WriteImage(label, tmp_path / "Prostate-3T/Labels" / f"{source.name}.nrrd")
     subject = datasets.find("nci", tmp_path).pool[0]
-    placed = datasets.read_label(subject.volumes[0].label, image, 3, place=True)
+    placed = scans.read_label(subject.volumes[0].label, image, 3, place=True)
     found = np.argwhere(sitk.GetArrayFromImage(placed) == 2)
     assert len(found) == 4  # 2 x 2 pixels of half the size
     assert np.abs(found - [9, 190, 200]).max() <= 1
@@ -168,57 +167,4 @@ def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
         tmp_path / "far.nrrd", np.ones((2, 3, 4), np.uint8), origin=(1e4, 1e4, 1e4)
     )
     with pytest.raises(DataError, match="no label overlaps the image"):
-        datasets.read_label(far, image, 3, place=True)
-
-
-def broken(tmp_path, what):
-    """A volume's (image path, label path) with one thing wrong."""
-    image, label_map = heart(1)
-    spacing = (1.5, 1.5, 8.0)
-    if what == "nan":
-        image = image.astype(np.float32)
-        image[0, 0, 0] = np.nan
-    if what == "constant":
-        image[:] = 7
-    if what == "value":
-        label_map[0, 0, 0] = 4
-    if what == "shape":
-        label_map = label_map[:, 1:]
-    if what == "four":
-        image = np.stack([image, image])
-    path = write_image(tmp_path / "i.nii.gz", image, (*spacing, 1.0)[: image.ndim])
-    spacing = (1.6, 1.5, 8.0) if what == "geometry" else spacing
-    label = write_image(tmp_path / "l.nii.gz", label_map, spacing)
-    if what == "truncated":
-        path.write_bytes(path.read_bytes()[:-2000])
-    if what == "empty":
-        path.write_bytes(b"")
-    return path, label
-
-
-@pytest.mark.parametrize(
-    "what, message",
-    [
-        ("nan", "i.nii.gz: 1 pixels are NaN"),
-        ("constant", "i.nii.gz: constant image, every pixel is 7"),
-        ("value", r"l.nii.gz: label values \[4\]; expected 0 to 3"),
-        ("shape", r"l.nii.gz: size \(44, 39, 3\); expected \(44, 40, 3\)"),
-        ("geometry", r"l.nii.gz: spacing \(1.6, 1.5, 8.0\); expected \(1.5, 1.5, 8.0\)"),
-        ("truncated", "i.nii.gz: cannot be read"),
-        ("empty", "i.nii.gz: cannot be read"),
-        ("four", "i.nii.gz: 4D with 1 components"),
-    ],
-)
-def test_bad_files_are_refused_in_one_line(tmp_path, what, message):
-    image_path, label_path = broken(tmp_path, what)
-    with pytest.raises(DataError, match=message) as caught:
-        image = datasets.read_image(image_path)
-        datasets.read_label(label_path, image, num_classes=4)
-    assert "\n" not in str(caught.value)
-
-
-def test_good_files_pass(tmp_path):
-    image_path, label_path = map(pathlib.Path, broken(tmp_path, "nothing"))
-    image = datasets.read_image(image_path)
-    label = datasets.read_label(label_path, image, num_classes=4)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(label), heart(1)[1])
+        scans.read_label(far, image, 3, place=True)

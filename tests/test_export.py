@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import heart
 
 from bwcr_tf import export, preprocess, temperature, unet
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 SIZE, PIXEL_MM = 32, 2.0
 DESCRIPTION = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}

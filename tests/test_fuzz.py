@@ -29,8 +29,8 @@ from conftest import ROOT, heart, write_image, write_patient
 
 sys.path.insert(0, str(ROOT))  # where this file runs as a script
 
-from bwcr_tf import datasets
-from bwcr_tf.datasets import DataError
+from bwcr_tf import datasets, scans
+from bwcr_tf.scans import DataError
 
 CASES = int(os.environ.get("BWCR_FUZZ_CASES", 280))
 KINDS = (
@@ -187,14 +187,14 @@ def examine(kind, path, cut, most, original):
         found, wrong = complaint(lambda: datasets.find(name, root), str(root))
         return wrong or (found and examine_collection(found, root)) or ""
     if kind == "label.nii.gz":
-        label, wrong = complaint(lambda: datasets.read_label(path, original, 4), str(path))
+        label, wrong = complaint(lambda: scans.read_label(path, original, 4), str(path))
         if label and (
             label.GetSize() != original.GetSize() or sitk.GetArrayViewFromImage(label).max() > 3
         ):
             return "another label map"
         return wrong
-    header, wrong = complaint(lambda: datasets.read_header(path), str(path))
-    image, wrong_image = complaint(lambda: datasets.read_image(path), str(path))
+    header, wrong = complaint(lambda: scans.read_header(path), str(path))
+    image, wrong_image = complaint(lambda: scans.read_image(path), str(path))
     if wrong or wrong_image or not image:
         return wrong or wrong_image
     if not header:
@@ -251,7 +251,7 @@ def main(start, stop):
     with tempfile.TemporaryDirectory() as scratch:
         whole = pathlib.Path(scratch, "whole")
         write_originals(whole)
-        original = datasets.read_image(whole / "short.nii")
+        original = scans.read_image(whole / "short.nii")
         status = pathlib.Path("/proc/self/status").read_text()
         used = 1024 * int(re.search(r"VmSize:\s+(\d+)", status)[1])
         limit = used + 3 * MEGABYTES * 2**20  # to spare the machine
@@ -320,16 +320,16 @@ def patch(path, at, content):
 def refused(path, message):
     """Asserts that `path` is refused in one line with `message`, by a regular expression."""
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}.*: .*{message}") as caught:
-        datasets.read_image(path)
+        scans.read_image(path)
     assert "\n" not in str(caught.value)
 
 
 def test_whole_files_are_read(files):
     names = [kind for kind in KINDS[:11] if kind != "dicom"]
-    pixels = [sitk.GetArrayFromImage(datasets.read_image(files / name)) for name in names]
+    pixels = [sitk.GetArrayFromImage(scans.read_image(files / name)) for name in names]
     for found in pixels:
         np.testing.assert_array_equal(found, heart(1, shape=(3, 24, 28))[0])
-    assert datasets.read_image(files / "dicom").GetSpacing() == (1.5, 1.5, 8)
+    assert scans.read_image(files / "dicom").GetSpacing() == (1.5, 1.5, 8)
 
 
 ROWS, COLUMNS = (b"\x28\0%c\0\2\0\0\0" % c for c in (0x10, 0x11))  # DICOM's tag and length
@@ -380,14 +380,14 @@ def test_missing_pixels_are_not_made_up(files, name):
 def test_long_comments_and_keys_of_nrrd_are_read(files):
     many = b"9" * 2000
     lines = b"#" + many + b"\nkey:=" + many + b"\nkinds: "
-    datasets.read_image(patch(files / "raw.nrrd", b"kinds: ", lines))
+    scans.read_image(patch(files / "raw.nrrd", b"kinds: ", lines))
 
 
 def test_what_follows_the_pixels_does_not_fill_the_memory(files):
     path = files / "short.nii.gz"
     path.write_bytes(gzip.compress((files / "short.nii").read_bytes() + bytes(2**26), 1))
     tracemalloc.start()
-    datasets.read_image(path)
+    scans.read_image(path)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 2**23
@@ -396,7 +396,7 @@ def test_what_follows_the_pixels_does_not_fill_the_memory(files):
 def test_broken_slice_is_named_and_a_lost_one_is_noticed(files):
     (files / "dicom" / ".hidden.dcm").write_bytes(b"")
     (files / "dicom" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
-    assert datasets.read_image(files / "dicom").GetSize() == (28, 24, 3)
+    assert scans.read_image(files / "dicom").GetSize() == (28, 24, 3)
     shutil.copytree(files / "dicom", files / "broken")
     (files / "broken" / "1.dcm").write_bytes(b"")
     refused(files / "broken", "no readable slice")
@@ -412,7 +412,7 @@ def test_a_name_that_is_not_utf8_is_refused(files):  # SimpleITK ends the proces
     refused(files / "\udcff.nii", "")
     refused(files / "dicom", "")
     with pytest.raises(DataError):
-        datasets.read_header(files / "dicom")
+        scans.read_header(files / "dicom")
     refused((files / "dicom").rename(files / "\udcff"), "")
 
 

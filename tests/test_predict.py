@@ -11,8 +11,9 @@ import SimpleITK as sitk
 from conftest import ROOT, heart, write_image
 from scipy import ndimage
 
-from bwcr_tf import datasets, inference, predict, preprocess
-from bwcr_tf.datasets import DataError, Volume
+from bwcr_tf import inference, predict, preprocess, scans
+from bwcr_tf.datasets import Volume
+from bwcr_tf.scans import DataError
 
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
@@ -329,7 +330,7 @@ def test_interval_is_that_of_fully_dependent_voxels():
 
 def test_memory_does_not_grow(model, tmp_path):
     path = save(scan(1, (10, 96, 96), (0.75, 0.75, 8.0)), tmp_path / "a.nrrd")
-    image = datasets.read_image(path)
+    image = scans.read_image(path)
 
     def peak_mib(scans):
         for _ in range(scans):

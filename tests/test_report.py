@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bwcr_tf import conventions, figures, report, tables
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 ROOT = pathlib.Path(__file__).parent.parent
 COLUMNS = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brier"

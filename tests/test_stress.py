@@ -27,7 +27,7 @@ def test_a_run_survives(function, count, tmp_path):
 )
 def test_a_command_ends_in_one_line_unless_it_is_a_bug(error, code, text):
     program = (
-        "from bwcr_tf import command; from bwcr_tf.datasets import DataError\n"
+        "from bwcr_tf import command; from bwcr_tf.scans import DataError\n"
         f"def main(_): raise {error}\ncommand.run(main)"
     )
     found = subprocess.run(

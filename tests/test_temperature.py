@@ -6,7 +6,7 @@ import pytest
 from scipy import special
 
 from bwcr_tf import temperature
-from bwcr_tf.datasets import DataError
+from bwcr_tf.scans import DataError
 
 
 def sample(true_temperature, count=20_000, seed=0):
