@@ -204,7 +204,7 @@ def describe(folder, plan, cases, start):
         print(f"{part:12}{len(getattr(plan, part))} subjects, {count} slices")
     print(f"test        {len(plan.test)} subjects")
     print(
-        f"grid      {plan.settings.size} x {plan.settings.size} at {plan.settings.pixel_mm:g} mm"
+        f"grid        {plan.settings.size} x {plan.settings.size} at {plan.settings.pixel_mm:g} mm"
     )
     print(f"method      {FLAGS.method}, {METHODS[FLAGS.method].num_views} view(s), on {device}")
     print(f"steps       {FLAGS.steps}, {start} done before; run folder {folder}", flush=True)
