@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))  # where this file runs as a script
 from bwcr_tf import datasets, scans
 from bwcr_tf.scans import DataError
 
-CASES = int(os.environ.get("BWCR_FUZZ_CASES", 280))
+CASES = int(os.environ.get("BWCR_FUZZ_CASES", 168))
 KINDS = (
     *("short.nii", "float.nii", "short.nii.gz", "inner.nii.gz", "raw.nrrd", "gzip.nrrd"),
     *("raw.mha", "zlib.mha", "apart.nhdr", "apart.mhd", "dicom", "label.nii.gz"),

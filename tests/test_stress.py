@@ -10,7 +10,7 @@ import stress
 from conftest import ROOT
 
 
-@pytest.mark.parametrize("function, count", [(stress.damage, 25), (stress.cache, 3)])
+@pytest.mark.parametrize("function, count", [(stress.damage, 15), (stress.cache, 3)])
 def test_a_run_survives(function, count, tmp_path):
     function(tmp_path, count, random.Random(0))
 
