@@ -135,8 +135,8 @@ def fit(trainer, callbacks, cases, num_classes, start):
             "run and train with a lower --learning_rate"
         ) from error
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
 
 
 def find_data():

@@ -1,6 +1,7 @@
 """How every command ends: in one line where it cannot go on."""
 
 import errno
+import signal
 import sys
 
 from absl import app
@@ -14,6 +15,7 @@ def run(main, again="the same command goes on", **kwargs):
     Args:
       again: what a user does after Ctrl-C.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
     try:
         app.run(main, **kwargs)
     except DataError as error:

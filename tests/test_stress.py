@@ -21,13 +21,14 @@ def test_a_run_survives(function, count, tmp_path):
         (f"OSError({errno.ENOSPC}, 'No space left on device', 'a.npz')", 1, "the disk is full"),
         ("RuntimeError('ckpt; No space left on device')", 1, "the disk is full"),
         ("KeyboardInterrupt()", 1, "stopped; the same command goes on"),
+        ("signal.raise_signal(15)", 1, "stopped; the same command goes on"),
         ("DataError('a.nii: is empty')", 1, "error: a.nii: is empty"),
         ("RuntimeError('a bug')", 1, "Traceback"),
     ],
 )
 def test_a_command_ends_in_one_line_unless_it_is_a_bug(error, code, text):
     program = (
-        "from bwcr_tf import command; from bwcr_tf.scans import DataError\n"
+        "import signal; from bwcr_tf import command; from bwcr_tf.scans import DataError\n"
         f"def main(_): raise {error}\ncommand.run(main)"
     )
     found = subprocess.run(
