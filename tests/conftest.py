@@ -30,6 +30,19 @@ def write_image(path, array, spacing=(1.5, 1.5, 8.0), origin=(0, 0, 0)):
     return path
 
 
+def dicom_tags(z, position):
+    """Tags of axial MR slice `z` of one series, its first pixel at `position` (x, y, z) in mm."""
+    return {
+        "0008|0060": "MR",
+        "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+        "0008|0018": f"1.2.3.{z + 1}",
+        "0020|000e": "1.2.3.100",
+        "0020|0013": str(z),
+        "0020|0032": "\\".join(map(str, position)),
+        "0020|0037": "1\\0\\0\\0\\1\\0",
+    }
+
+
 def heart(seed, shape=(3, 40, 44)):
     """A noisy image [Z, H, W] of nested discs, and its label map of classes 0..3."""
     rng = np.random.default_rng(seed)

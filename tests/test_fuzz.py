@@ -25,7 +25,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import ROOT, heart, write_image, write_patient
+from conftest import ROOT, dicom_tags, heart, write_image, write_patient
 
 sys.path.insert(0, str(ROOT))  # where this file runs as a script
 
@@ -114,15 +114,7 @@ def write_originals(folder):
     for z, pixels in enumerate(image):
         part = sitk.GetImageFromArray(pixels)
         part.SetSpacing((1.5, 1.5))
-        for tag, value in {
-            "0008|0060": "MR",
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-            "0008|0018": f"1.2.3.{z + 1}",
-            "0020|000e": "1.2.3.100",
-            "0020|0013": str(z),
-            "0020|0032": f"0\\0\\{8 * z}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }.items():
+        for tag, value in dicom_tags(z, (0, 0, 8 * z)).items():
             part.SetMetaData(tag, value)
         writer = sitk.ImageFileWriter()
         writer.KeepOriginalImageUIDOn()

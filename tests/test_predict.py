@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import ROOT, heart, write_image
+from conftest import ROOT, dicom_tags, heart, write_image
 from scipy import ndimage
 
 from bwcr_tf import inference, predict, preprocess, scans
@@ -97,15 +97,8 @@ def test_dicom_series_is_predicted_on_its_own_grid(model, tmp_path):
     writer.KeepOriginalImageUIDOn()
     for z in range(image.GetDepth()):
         part = image[:, :, z]
-        for tag, value in {
-            "0008|0060": "MR",
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-            "0008|0018": f"1.2.3.{z + 1}",
-            "0020|000e": "1.2.3.100",
-            "0020|0013": str(z),
-            "0020|0032": "\\".join(map(str, image.TransformIndexToPhysicalPoint((0, 0, z)))),
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }.items():
+        position = image.TransformIndexToPhysicalPoint((0, 0, z))
+        for tag, value in dicom_tags(z, position).items():
             part.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{z}.dcm"))
         writer.Execute(part)
