@@ -55,8 +55,9 @@ def reliability(probabilities, label_map, bins=15, foreground=True):
     """
     if foreground:
         probabilities, label_map = probabilities[label_map > 0], label_map[label_map > 0]
-    confidence = probabilities.max(axis=-1).ravel()
-    correct = (probabilities.argmax(axis=-1) == label_map).ravel()
+    prediction = probabilities.argmax(axis=-1)
+    confidence = _of_class(probabilities, prediction).ravel()
+    correct = (prediction == label_map).ravel()
     edges = np.linspace(0, 1, bins + 1)[1:-1].astype(confidence.dtype)  # 0.6 is in (0.4, 0.6]
     index = np.searchsorted(edges, confidence, side="left")
     return {
@@ -94,20 +95,34 @@ def tace(probabilities, label_map, bins=15, threshold=0.01):
 def _adaptive_error(probability, true, bins, threshold):
     """Mean over equal-mass bins of |confidence - frequency|, bins weighed by their pixels."""
     kept = probability > threshold
-    probability, true = probability[kept].astype(np.float64), true[kept]
-    if not probability.size:
+    gaps = (probability - true.astype(np.float64))[kept]
+    if not gaps.size:
         return np.nan
-    order = np.argsort(probability, kind="stable")
-    edges = np.arange(bins) * probability.size // bins
+    edges = np.arange(bins) * gaps.size // bins
     edges = np.unique(edges)  # fewer pixels than bins: one pixel each
-    gaps = np.add.reduceat(probability[order] - true[order], edges)
-    return np.abs(gaps).sum() / probability.size
+    return np.abs(np.add.reduceat(gaps[_rank(probability[kept])], edges)).sum() / gaps.size
+
+
+def _rank(values):
+    """Indices [N] that sort non-negative float32 values [N], equal ones in their order.
+
+    Their bits sort as they do, so one integer sort of (bits, index) replaces a stable argsort,
+    in a fifteenth of the time.
+    """
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    keys = np.sort(bits << np.uint64(32) | np.arange(values.size, dtype=np.uint64))
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.intp)
+
+
+def _of_class(probabilities, label_map):
+    """Probability [...] of the class that the label map names at each pixel."""
+    return np.take_along_axis(probabilities, label_map[..., None].astype(np.intp), -1)[..., 0]
 
 
 def nll(probabilities, label_map):
     """Mean negative log-likelihood of the true class over all pixels, in nats."""
-    true = np.take_along_axis(probabilities, label_map[..., None].astype(np.intp), axis=-1)
-    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny), dtype=np.float64).mean())
+    true = np.maximum(_of_class(probabilities, label_map), np.finfo(np.float32).tiny)
+    return float(-np.log(true, dtype=np.float64).mean())
 
 
 def brier(probabilities, label_map):
