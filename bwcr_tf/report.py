@@ -5,27 +5,16 @@ file that opens without a network, report.md and figures/. TensorFlow is needed 
 which is drawn where the networks of runs on the phantom are at hand.
 """
 
-import base64
-import html
 import os
 import pathlib
-import re
 import tempfile
-from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 
-from bwcr_tf import boundary, command, figures, phantom, runs, tables
+from bwcr_tf import boundary, command, figures, page, phantom, runs, tables
 
 FLAGS = flags.FLAGS
-
-
-class Figure(NamedTuple):
-    """A picture and what it shows."""
-
-    path: pathlib.Path
-    caption: str
 
 
 def landscape_figure(folder):
@@ -33,7 +22,7 @@ def landscape_figure(folder):
     path = folder / "loss_landscapes.png"
     figures.loss_landscapes(path)
     caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
-    return Figure(
+    return page.Figure(
         path, f"{caption}whatever z' is; L_C holds z to z', the more the larger λ is."
     )
 
@@ -46,7 +35,7 @@ def weight_figure(folder):
     maps = volume.image[z], volume.label_map[z], distance, boundary_weight(distance)
     figures.weight_maps(*maps, path)
     caption = "Fig. 2. Image, label, distance r and weight λ(r) at R = 10 pixels: the phantom."
-    return Figure(path, caption)
+    return page.Figure(path, caption)
 
 
 def boundary_weight(distance, minimum=0.01, maximum=1.0, radius=10.0):
@@ -66,7 +55,9 @@ def confidence_figures(found, root, folder):
     else:
         return []
     return [
-        Figure(path, "Fig. 4. True and predicted probabilities of a phantom's test patient.")
+        page.Figure(
+            path, "Fig. 4. True and predicted probabilities of a phantom's test patient."
+        )
     ]
 
 
@@ -105,7 +96,9 @@ def improvement_figures(dataset, found, folder):
     if not boxes:
         return []
     figures.improvement_boxes(boxes, path)
-    return [Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")]
+    return [
+        page.Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")
+    ]
 
 
 def reliability_figure(name, methods, path):
@@ -118,7 +111,9 @@ def reliability_figure(name, methods, path):
         for m, found in methods.items()
     }
     figures.reliability_diagram(curves, path)
-    return Figure(path, f"Reliability on true foreground, volumes and runs pooled: {name}.")
+    return page.Figure(
+        path, f"Reliability on true foreground, volumes and runs pooled: {name}."
+    )
 
 
 def distance_figure(name, methods, path):
@@ -131,7 +126,7 @@ def distance_figure(name, methods, path):
             for key in ("gap", "ece")
         }
     figures.distance_curves(curves, path)
-    return Figure(path, f"Calibration by distance to the boundary, all pixels: {name}.")
+    return page.Figure(path, f"Calibration by distance to the boundary, all pixels: {name}.")
 
 
 def test_tables(name, methods):
@@ -231,80 +226,14 @@ def make_blocks(found, root, folder):
     return blocks + ([tables.conventions_table()] if tables.GOLDEN.exists() else [])
 
 
-def to_markdown(block):
-    """A block as Markdown."""
-    if isinstance(block, Figure):
-        return f"![{block.caption}](figures/{block.path.name})\n\n{block.caption}"
-    if isinstance(block, str):
-        return block
-    lines = [block.header, ["---"] + ["---:"] * (len(block.header) - 1), *block.rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{block.title}**\n\n{table}\n\n{block.note}"
-
-
-def to_html(block):
-    """A block as HTML; figures are embedded."""
-    if isinstance(block, Figure):
-        data = base64.b64encode(block.path.read_bytes()).decode()
-        image = f'<img src="data:image/png;base64,{data}" alt="{html.escape(block.caption)}">'
-        return f"<figure>{image}<figcaption>{inline(block.caption)}</figcaption></figure>"
-    if isinstance(block, str):
-        level = len(block) - len(block.lstrip("#"))
-        tag = f"h{level}" if level else "p"
-        return f"<{tag}>{inline(block.lstrip('# '))}</{tag}>"
-    head = "".join(f"<th>{inline(cell)}</th>" for cell in block.header)
-    body = "".join(f"<tr>{''.join(map(cell_html, row))}</tr>\n" for row in block.rows)
-    return (
-        f"<h4>{inline(block.title)}</h4><div class=table><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{body}</tbody></table></div><p class=note>{inline(block.note)}</p>"
-    )
-
-
-def cell_html(cell):
-    """A cell of a table as HTML; long texts are set flush left."""
-    kind = " class=text" if len(cell) > 36 else ""  # a number is shorter
-    return f"<td{kind}>{inline(cell)}</td>"
-
-
-def inline(text):
-    """HTML of a line of Markdown: **bold**, `code`, and (12 ± 3) in small print."""
-    text = html.escape(text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-    text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
-    text = re.sub(r" (\(\d+ ± \d+\))$", r"<br><small>\1</small>", text)
-    return re.sub(r" (\([\d.]+\))$", r" <small>\1</small>", text)
-
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff;
-       max-width: 1120px; margin: 2rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; } h2 { margin-top: 3rem; border-bottom: 2px solid #e3e6ea; }
-h3 { margin-top: 2.2rem; } h4 { margin: 1.6rem 0 .4rem; font-size: 1rem; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e6ea; }
-th { background: #f5f6f8; vertical-align: bottom; } tbody tr:hover { background: #f5f9ff; }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-td small { color: #6b7280; } td.text { text-align: left; } strong { color: #0b4f9e; }
-.note, figcaption { color: #4b5563; font-size: 13px; margin: .4rem 0 1rem; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; max-height: 460px; }
-"""
-
-
 def main(_):
     root, output = pathlib.Path(FLAGS.runs_dir), pathlib.Path(FLAGS.output)
     folder = output / "figures"
     found = tables.load(root)
     folder.mkdir(parents=True, exist_ok=True)
     blocks = make_blocks(found, root, folder)
-    runs.write(output / "report.md", "\n\n".join(map(to_markdown, blocks)) + "\n")
-    body = "\n".join(map(to_html, blocks))
-    title = blocks[0].lstrip("# ")
-    runs.write(
-        output / "report.html",
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style>\n{body}\n</html>\n",
-    )
+    runs.write(output / "report.md", page.to_markdown(blocks))
+    runs.write(output / "report.html", page.to_html(blocks))
     print(f"{len(found)} runs; {output}/: report.html, report.md, figures/")
 
 

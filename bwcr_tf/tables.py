@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from bwcr_tf import conventions, runs, statistics
+from bwcr_tf import conventions, page, runs, statistics
 from bwcr_tf.scans import DataError
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "tests" / "golden" / "metrics.npz"
@@ -96,15 +96,6 @@ class Run(NamedTuple):
     last: list  # of scores_last.csv, the averages of the last step
     summary: dict
     folder: pathlib.Path
-
-
-class Table(NamedTuple):
-    """Cells are Markdown: **bold**, and an (aside) at the end."""
-
-    title: str
-    header: list
-    rows: list
-    note: str = ""
 
 
 def load(root):
@@ -225,7 +216,7 @@ def score_table(title, first, cells, names, columns, metrics, paper, note):
                 text = f"**{text}**" if row == winner else text
                 theirs = paper.get((row, column), [])[k : k + 1]
                 table[row].append(text + "".join(f" ({m} ± {sd})" for m, sd in theirs if text))
-    return Table(title, header, list(table.values()), note)
+    return page.Table(title, header, list(table.values()), note)
 
 
 def winner_of(found, sign):
@@ -305,7 +296,7 @@ def test_table(title, found):
         "that both have. Paired sign flips, n = 10,000, two-sided; Holm over the rows of a "
         "metric. Bold: BWCR is better at Holm's p < 0.05."
     )
-    return Table(title, header, list(table.values()), note)
+    return page.Table(title, header, list(table.values()), note)
 
 
 def interval(values):
@@ -334,7 +325,7 @@ def temperature_table(title, methods):
     note = (
         "Before → after division of the logits by T, which the validation subjects' NLL chose."
     )
-    return Table(title, ["Method", "T", *(f"{m} ↓" for m in columns)], rows, note)
+    return page.Table(title, ["Method", "T", *(f"{m} ↓" for m in columns)], rows, note)
 
 
 def selection_table(title, methods):
@@ -351,7 +342,7 @@ def selection_table(title, methods):
         rows.append(cells)
     note = "Per cent: of the selected averages → of the averages at the last step."
     header = [f"{m} {'↑' if best is max else '↓'}" for m, (*_, best) in METRICS.items()]
-    return Table(title, ["Method", *header], rows, note)
+    return page.Table(title, ["Method", *header], rows, note)
 
 
 def leakage_table(title, methods):
@@ -366,7 +357,7 @@ def leakage_table(title, methods):
         "Per cent: the probability that a class puts on the boundaries of other classes, away "
         "from its own (and what it puts off them, at the same distances from itself)."
     )
-    return Table(title, ["Method", *classes], rows, note)
+    return page.Table(title, ["Method", *classes], rows, note)
 
 
 def truth_table(title, methods):
@@ -387,7 +378,7 @@ def truth_table(title, methods):
         with np.errstate(invalid="ignore"):  # NaN where all ranks are tied
             ece, tace = (show(r, 1, 2, "+") for r in np.corrcoef(ranks.T)[0, 2:])
         note += f" Rank correlation with the total variation: ECE {ece}, TACE {tace}."
-    return Table(title, ["Method", *(f"{m} ↓" for m in measures)], rows, note)
+    return page.Table(title, ["Method", *(f"{m} ↓" for m in measures)], rows, note)
 
 
 def settings_table(found):
@@ -403,7 +394,7 @@ def settings_table(found):
     rows.append(["the paper", "", "50 or 30", *"50000 16 0.0001 192".split(), "1.33 or 0.625"])
     rows[-1] += ["16 (its code)", "10.0"]
     note = "Two values in a cell: runs of different settings are mixed and do not compare."
-    return Table("Settings", ["data set", "runs", "test subjects", *names], rows, note)
+    return page.Table("Settings", ["data set", "runs", "test subjects", *names], rows, note)
 
 
 def conventions_table():
@@ -416,4 +407,4 @@ def conventions_table():
     ]
     header = ["convention", "library", "ours", "library, sure", "ours, sure", "what it is"]
     note = "Made-up predictions; in the `sure` set some confidences are exactly 1."
-    return Table("One prediction set by every convention", header, rows, note)
+    return page.Table("One prediction set by every convention", header, rows, note)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bwcr_tf import conventions, figures, report, tables
+from bwcr_tf import conventions, figures, page, report, tables
 from bwcr_tf.scans import DataError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -209,12 +209,12 @@ def test_weight_of_figure_2_is_that_of_the_method():
 
 
 def test_markdown_becomes_html():
-    assert report.inline("**8 ± 3** (11 ± 10)") == (
+    assert page.inline("**8 ± 3** (11 ± 10)") == (
         "<strong>8 ± 3</strong><br><small>(11 ± 10)</small>"
     )
-    assert report.inline("a < b `c`") == "a &lt; b <code>c</code>"
-    assert report.inline("1.2 (3)") == "1.2 <small>(3)</small>"
-    assert report.to_html("## A") == "<h2>A</h2>" and report.to_html("A") == "<p>A</p>"
+    assert page.inline("a < b `c`") == "a &lt; b <code>c</code>"
+    assert page.inline("1.2 (3)") == "1.2 <small>(3)</small>"
+    assert page.block_html("## A") == "<h2>A</h2>" and page.block_html("A") == "<p>A</p>"
 
 
 def test_command_writes_a_page_of_its_own_without_tensorflow(results, tmp_path):
