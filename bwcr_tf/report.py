@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 from absl import flags
 
-from bwcr_tf import boundary, command, figures, page, phantom, runs, tables
+from bwcr_tf import boundary, command, conventions, figures, page, phantom, runs, tables
 
 FLAGS = flags.FLAGS
 
@@ -223,7 +223,7 @@ def make_blocks(found, root, folder):
         blocks += dataset_blocks(dataset, some, folder)
     blocks += ["## The method", landscape_figure(folder), weight_figure(folder)]
     blocks += confidence_figures(found, root, folder)
-    return blocks + ([tables.conventions_table()] if tables.GOLDEN.exists() else [])
+    return blocks + ([tables.conventions_table()] if conventions.GOLDEN.exists() else [])
 
 
 def main(_):
