@@ -67,28 +67,18 @@ def block_markdown(block):
 def block_html(block):
     """A block as HTML; figures are embedded."""
     if isinstance(block, Figure):
-        return figure_html(block)
-    if isinstance(block, Table):
-        return table_html(block)
-    level = len(block) - len(block.lstrip("#"))
-    tag = f"h{level}" if level else "p"
-    return f"<{tag}>{inline(block.lstrip('# '))}</{tag}>"
-
-
-def figure_html(figure):
-    """A Figure, its picture embedded."""
-    data = base64.b64encode(figure.path.read_bytes()).decode()
-    image = f'<img src="data:image/png;base64,{data}" alt="{html.escape(figure.caption)}">'
-    return f"<figure>{image}<figcaption>{inline(figure.caption)}</figcaption></figure>"
-
-
-def table_html(table):
-    """A Table with its title and note."""
-    head = "".join(f"<th>{inline(cell)}</th>" for cell in table.header)
-    body = "".join(f"<tr>{''.join(map(cell_html, row))}</tr>\n" for row in table.rows)
+        data, caption = base64.b64encode(block.path.read_bytes()).decode(), block.caption
+        image = f'<img src="data:image/png;base64,{data}" alt="{html.escape(caption)}">'
+        return f"<figure>{image}<figcaption>{inline(caption)}</figcaption></figure>"
+    if isinstance(block, str):
+        level = len(block) - len(block.lstrip("#"))
+        tag = f"h{level}" if level else "p"
+        return f"<{tag}>{inline(block.lstrip('# '))}</{tag}>"
+    head = "".join(f"<th>{inline(cell)}</th>" for cell in block.header)
+    body = "".join(f"<tr>{''.join(map(cell_html, row))}</tr>\n" for row in block.rows)
     return (
-        f"<h4>{inline(table.title)}</h4><div class=table><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{body}</tbody></table></div><p class=note>{inline(table.note)}</p>"
+        f"<h4>{inline(block.title)}</h4><div class=table><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>\n{body}</tbody></table></div><p class=note>{inline(block.note)}</p>"
     )
 
 

@@ -8,34 +8,44 @@ which is drawn where the networks of runs on the phantom are at hand.
 import os
 import pathlib
 import tempfile
+from functools import partial
 
 import numpy as np
 from absl import flags
 
-from bwcr_tf import boundary, command, conventions, figures, page, phantom, runs, tables
+from bwcr_tf import (
+    boundary,
+    command,
+    conventions,
+    figures,
+    page,
+    phantom,
+    runs,
+    scores,
+    tables,
+)
+from bwcr_tf.page import Figure
 
 FLAGS = flags.FLAGS
 
 
-def landscape_figure(folder):
+def landscapes(folder):
     """Fig. 1: the losses of a binary toy problem."""
     path = folder / "loss_landscapes.png"
     figures.loss_landscapes(path)
     caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
-    return page.Figure(
-        path, f"{caption}whatever z' is; L_C holds z to z', the more the larger λ is."
-    )
+    caption += "whatever z' is; L_C holds z to z', the more the larger λ is."
+    return Figure(path, caption)
 
 
-def weight_figure(folder):
+def weights(folder):
     """Fig. 2: label map, distance and weight of a made-up slice."""
     path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
-    z = len(volume.label_map) // 2
-    distance = boundary.distance(volume.label_map[z], 4)
-    maps = volume.image[z], volume.label_map[z], distance, boundary_weight(distance)
-    figures.weight_maps(*maps, path)
+    image, label_map = (array[len(array) // 2] for array in (volume.image, volume.label_map))
+    distance = boundary.distance(label_map, 4)
+    figures.weight_maps(image, label_map, distance, boundary_weight(distance), path)
     caption = "Fig. 2. Image, label, distance r and weight λ(r) at R = 10 pixels: the phantom."
-    return page.Figure(path, caption)
+    return Figure(path, caption)
 
 
 def boundary_weight(distance, minimum=0.01, maximum=1.0, radius=10.0):
@@ -43,7 +53,7 @@ def boundary_weight(distance, minimum=0.01, maximum=1.0, radius=10.0):
     return maximum * np.maximum(radius - distance, 0) / radius + minimum
 
 
-def confidence_figures(found, root, folder):
+def confidence(folder, found, root):
     """Fig. 4 from the networks of run 1, or as an earlier report left it in `root`, or nothing."""
     path, earlier = folder / "confidence_maps.png", root / "figures" / "confidence_maps.png"
     found = [run for run in found if (run.dataset, run.number) == ("phantom", "1")]
@@ -54,11 +64,8 @@ def confidence_figures(found, root, folder):
         path.write_bytes(earlier.read_bytes())
     else:
         return []
-    return [
-        page.Figure(
-            path, "Fig. 4. True and predicted probabilities of a phantom's test patient."
-        )
-    ]
+    caption = "Fig. 4. True and predicted probabilities of a phantom's test patient."
+    return [Figure(path, caption)]
 
 
 def draw_confidence(found, path):
@@ -66,152 +73,61 @@ def draw_confidence(found, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from bwcr_tf import datasets, inference, preprocess, unet  # these need TensorFlow
 
+    split = found[0].split
     with tempfile.TemporaryDirectory() as scratch:
-        patient = pathlib.Path(scratch, "testing", "patient046")
-        phantom.write_subject(patient, 0, 46, with_probabilities=True)
-        volume = datasets.read_acdc(pathlib.Path(scratch)).test[0].volumes[0]
-        settings = preprocess.Settings(**found[0].split["settings"])
-        case = preprocess.preprocess(volume, settings)
+        root = pathlib.Path(scratch)
+        phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
+        volume = datasets.read_acdc(root).test[0].volumes[0]
+        case = preprocess.preprocess(volume, preprocess.Settings(**split["settings"]))
     z = len(case.image) // 2
     columns = {"truth": case.truth[z]}
     for run in found:
-        network = unet.load(run.folder / "best.keras")
-        columns[tables.label(run.method)] = inference.predictor(network)(case.image[z : z + 1])[
-            0
-        ]
-    figures.confidence_maps(case.image[z], columns, found[0].split["classes"], path)
+        predict = inference.predictor(unet.load(run.folder / "best.keras"))
+        columns[run.label] = predict(case.image[z : z + 1])[0]
+    figures.confidence_maps(case.image[z], columns, split["classes"], path)
 
 
-def improvement_figures(dataset, found, folder):
-    """Fig. 3: improvement of ECE over DA, by subject."""
+def improvement(folder, dataset, found):
+    """Fig. 3: improvement of ECE over DA, by subject; nothing without DA or ours."""
     boxes, path = {}, folder / f"improvement_{dataset}.png"
-    for ntr, some in tables.group(found, lambda run: run.ntr).items():
-        methods = tables.group(some, lambda run: run.method)
-        boxes[ntr] = {
-            tables.label(m): -tables.differences(methods[m], methods["da"])["ECE"]
-            for m in ("cr", "bwcr")
-            if m in methods and "da" in methods
-        }
-    boxes = {ntr: box for ntr, box in boxes.items() if box}
+    for ntr, some in scores.group(found, "ntr").items():
+        methods = scores.group(some, "label")
+        ours = [m for m in ("CR", "BWCR") if {m, "DA"} <= methods.keys()]
+        if ours:
+            boxes[ntr] = {m: scores.differences(methods["DA"], methods[m])["ECE"] for m in ours}
     if not boxes:
         return []
     figures.improvement_boxes(boxes, path)
-    return [
-        page.Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")
-    ]
+    return [Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")]
 
 
-def reliability_figure(name, methods, path):
+def reliability(folder, setting, methods):
     """Reliability diagram of {method: Runs}, their bins added up."""
-    curves = {
-        tables.label(m): {
-            key: np.sum([run.summary["reliability"][key] for run in found], axis=0)
-            for key in ("count", "confidence", "correct")
-        }
-        for m, found in methods.items()
-    }
+    path, curves = _path(folder, "reliability", methods), {}
+    for name, found in methods.items():
+        bins = [run.summary["reliability"] for run in found]
+        curves[name] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
     figures.reliability_diagram(curves, path)
-    return page.Figure(
-        path, f"Reliability on true foreground, volumes and runs pooled: {name}."
-    )
+    return Figure(path, f"Reliability on true foreground, volumes and runs pooled: {setting}.")
 
 
-def distance_figure(name, methods, path):
+def by_distance(folder, setting, methods):
     """Calibration in bands of distance of {method: Runs}, averaged over runs."""
-    curves = {}
-    for method, found in methods.items():
+    path, curves = _path(folder, "distance", methods), {}
+    for name, found in methods.items():
         bands = [run.summary["distance"] for run in found]
-        curves[tables.label(method)] = {"edges": bands[0]["edges"]} | {
-            key: [tables.mean(column) for column in zip(*(b[key] for b in bands), strict=True)]
+        curves[name] = {"edges": bands[0]["edges"]} | {
+            key: list(map(scores.mean, zip(*(b[key] for b in bands), strict=True)))
             for key in ("gap", "ece")
         }
     figures.distance_curves(curves, path)
-    return page.Figure(path, f"Calibration by distance to the boundary, all pixels: {name}.")
+    return Figure(path, f"Calibration by distance to the boundary, all pixels: {setting}.")
 
 
-def test_tables(name, methods):
-    """BWCR against the other methods, and against all methods with a temperature."""
-    if "bwcr" not in methods:
-        return []
-    plain, scaled, ours = {}, {}, methods["bwcr"]
-    for method, found in methods.items():
-        if method != "bwcr":
-            plain[f"BWCR − {tables.label(method)}"] = tables.differences(ours, found)
-        if all(run.calibrated for run in found):
-            text = f"BWCR − ({tables.label(method)} with T)"
-            scaled[text] = tables.differences(ours, found, "calibrated")
-    titles = f"Tests, {name}", f"Tests against temperature scaling, {name}"
-    return [
-        tables.test_table(*pair)
-        for pair in zip(titles, (plain, scaled), strict=True)
-        if pair[1]
-    ]
-
-
-def setting_blocks(name, methods, folder, stem):
-    """All that is shown of one data set and N_tr; what summary.json does not have is left out."""
-
-    def having(key):
-        return {m: g for m, g in methods.items() if all(run.summary.get(key) for run in g)}
-
-    blocks = test_tables(name, methods)
-    if having("scores_calibrated"):
-        title = f"Temperature scaling, {name}"
-        blocks.append(tables.temperature_table(title, having("scores_calibrated")))
-    if any(run.last for found in methods.values() for run in found):
-        last = {m: g for m, g in methods.items() if all(run.last for run in g)}
-        blocks.append(tables.selection_table(f"Selection, {name}", last))
-    for key, draw in ("reliability", reliability_figure), ("distance", distance_figure):
-        if having(key):
-            blocks.append(draw(name, having(key), folder / f"{key}_{stem}.png"))
-    if having("leakage"):
-        blocks.append(tables.leakage_table(f"Confidence leakage, {name}", having("leakage")))
-    if having("truth"):
-        blocks.append(tables.truth_table(f"Error against the truth, {name}", having("truth")))
-    return blocks
-
-
-def dataset_blocks(dataset, found, folder):
-    """The tables and figures of one data set."""
-    plain = [run for run in found if run.scale == 1]
-    blocks = [f"## {dataset}"]
-    if plain:
-        blocks += [
-            tables.main_table(dataset, plain),
-            *improvement_figures(dataset, plain, folder),
-        ]
-    for ntr, some in tables.group(found, lambda run: run.ntr).items():
-        if any(run.scale != 1 for run in some):
-            blocks.append(tables.sweep_table(dataset, ntr, some))
-    for ntr, some in tables.group(plain, lambda run: run.ntr).items():
-        name, methods = (
-            f"{dataset}, {ntr} training subjects",
-            tables.group(some, lambda r: r.method),
-        )
-        blocks += [f"### {name}", *setting_blocks(name, methods, folder, f"{dataset}_ntr{ntr}")]
-    cells = tables.group(plain, lambda run: (run.method, run.ntr))
-    names = {method: tables.label(method) for method, _ in cells}
-    columns = {ntr: f"{ntr}:" for _, ntr in cells}
-    title, note = (
-        f"Further scores, {dataset}",
-        "HD95 is the mean over classes; ECE in per cent.",
-    )
-    return [
-        *blocks,
-        tables.score_table(title, "Method", cells, names, columns, tables.FURTHER, {}, note),
-    ]
-
-
-def verdicts(found):
-    """Does BWCR help? A line for each data set and N_tr."""
-    for (dataset, ntr), some in tables.group(found, lambda run: (run.dataset, run.ntr)).items():
-        methods = tables.group([run for run in some if run.scale == 1], lambda run: run.method)
-        if methods.keys() >= {"da", "bwcr"}:
-            against = tables.differences(methods["bwcr"], methods["da"])
-            parts = [
-                f"{metric} {tables.interval(values)}" for metric, values in against.items()
-            ]
-            yield f"**{dataset}, {ntr} training subjects.** BWCR minus DA: {'; '.join(parts)}."
+def _path(folder, name, methods):
+    """Named after the data set and N_tr, which are those of any run."""
+    first = next(iter(methods.values()))[0]
+    return folder / f"{name}_{first.dataset}_ntr{first.ntr}.png"
 
 
 def make_blocks(found, root, folder):
@@ -219,17 +135,82 @@ def make_blocks(found, root, folder):
     blocks = ["# Boundary-weighted logit consistency: results"]
     blocks += [f"{len(found)} runs. Differences are in points, with 95 % bootstrap intervals."]
     blocks += [*verdicts(found), tables.settings_table(found)]
-    for dataset, some in tables.group(found, lambda run: run.dataset).items():
+    for dataset, some in scores.group(found, "dataset").items():
         blocks += dataset_blocks(dataset, some, folder)
-    blocks += ["## The method", landscape_figure(folder), weight_figure(folder)]
-    blocks += confidence_figures(found, root, folder)
+    blocks += ["## The method", landscapes(folder), weights(folder)]
+    blocks += confidence(folder, found, root)
     return blocks + ([tables.conventions_table()] if conventions.GOLDEN.exists() else [])
 
 
+def verdicts(found):
+    """Does BWCR help? A line for each data set and N_tr."""
+    plain = [run for run in found if run.scale == 1]
+    for setting, some in scores.group(plain, "setting").items():
+        methods = scores.group(some, "label")
+        if methods.keys() >= {"DA", "BWCR"}:
+            against = scores.differences(methods["BWCR"], methods["DA"])
+            parts = [
+                f"{metric} {tables.interval(values)}" for metric, values in against.items()
+            ]
+            yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
+
+
+def dataset_blocks(dataset, found, folder):
+    """The tables and figures of one data set."""
+    plain = [run for run in found if run.scale == 1]
+    blocks = [f"## {dataset}"]
+    if plain:
+        blocks.append(tables.main_table(dataset, plain))
+        blocks += improvement(folder, dataset, plain)
+    for some in scores.group(found, "ntr").values():
+        if any(run.scale != 1 for run in some):
+            blocks.append(tables.sweep_table(some))
+    for setting, some in scores.group(plain, "setting").items():
+        blocks += [f"### {setting}"]
+        blocks += setting_blocks(setting, scores.group(some, "label"), folder)
+    return [*blocks, tables.further_table(dataset, plain)]
+
+
+def setting_blocks(setting, methods, folder):
+    """The blocks of one data set and N_tr, each of those {method: Runs} whose runs all have it."""
+    blocks = test_tables(setting, methods)
+    for key, make in (
+        ("scores_calibrated", tables.temperature_table),
+        ("last", tables.selection_table),
+        ("reliability", partial(reliability, folder)),
+        ("distance", partial(by_distance, folder)),
+        ("leakage", tables.leakage_table),
+        ("truth", tables.truth_table),
+    ):
+        having = {
+            name: found
+            for name, found in methods.items()
+            if all(getattr(run, key, None) or run.summary.get(key) for run in found)
+        }
+        if having:
+            blocks.append(make(setting, having))
+    return blocks
+
+
+def test_tables(setting, methods):
+    """BWCR against the other methods, and against all methods with a temperature."""
+    if "BWCR" not in methods:
+        return []
+    plain, scaled, ours = {}, {}, methods["BWCR"]
+    for name, found in methods.items():
+        if name != "BWCR":
+            plain[f"BWCR − {name}"] = scores.differences(ours, found)
+        if all(run.calibrated for run in found):
+            scaled[f"BWCR − ({name} with T)"] = scores.differences(ours, found, "calibrated")
+    tests = {"Tests": plain, "Tests against temperature scaling": scaled}
+    return [tables.test_table(f"{t}, {setting}", rows) for t, rows in tests.items() if rows]
+
+
 def main(_):
+    """Writes the page of all runs and its figures."""
     root, output = pathlib.Path(FLAGS.runs_dir), pathlib.Path(FLAGS.output)
+    found = scores.load(root)
     folder = output / "figures"
-    found = tables.load(root)
     folder.mkdir(parents=True, exist_ok=True)
     blocks = make_blocks(found, root, folder)
     runs.write(output / "report.md", page.to_markdown(blocks))
@@ -237,12 +218,7 @@ def main(_):
     print(f"{len(found)} runs; {output}/: report.html, report.md, figures/")
 
 
-def define_flags():
-    """Not on import: other scripts have flags of the same names."""
+if __name__ == "__main__":  # not on import: other scripts have flags of the same names
     flags.DEFINE_string("runs_dir", "runs", "Folder of scored runs.")
     flags.DEFINE_string("output", "report", "Folder to write to.")
-
-
-if __name__ == "__main__":
-    define_flags()
     command.run(main, "run it again")

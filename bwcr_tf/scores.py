@@ -1,0 +1,143 @@
+"""Scored runs: what is in their folders, and their scores by volume and by subject."""
+
+import collections
+import csv
+import json
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from bwcr_tf import paper, runs, statistics
+from bwcr_tf.scans import DataError
+
+METRICS = {  # title: column of scores.csv, factor to what is shown, 1 where high is good else -1
+    "Dice": ("dice", 100, 1),
+    "ECE": ("ece", 100, -1),
+    "TACE×10": ("tace_paper", 1000, -1),  # the paper's convention
+    "TACE": ("tace", 100, -1),
+}
+FURTHER = {
+    "HD95 mm": ("hd95_mm", 1, -1),
+    "ECE of all pixels": ("ece_all", 100, -1),
+    "NLL": ("nll", 1, -1),
+    "Brier": ("brier", 1, -1),
+}
+TESTED = {name: METRICS[name] for name in paper.METRICS}  # TACE's test is that of TACE×10
+
+
+class Run(NamedTuple):
+    """A scored run; `calibrated` is [] without a temperature, `last` without its file."""
+
+    dataset: str
+    ntr: int
+    method: str
+    number: str
+    scale: float  # factor on lambda
+    flags: dict
+    split: dict
+    summary: dict
+    rows: list  # of scores.csv, dicts of texts
+    calibrated: list  # of scores_calibrated.csv
+    last: list  # of scores_last.csv, the averages of the last step
+    folder: pathlib.Path
+
+    @property
+    def setting(self):
+        """Within which methods are compared."""
+        return f"{self.dataset}, {self.ntr} training subjects"
+
+    @property
+    def label(self):
+        """The method's name in a table."""
+        return self.method.title() if self.method == "baseline" else self.method.upper()
+
+    @property
+    def weight(self):
+        """The row of Table 1: lambda of CR, and 0 for DA."""
+        return f"{self.scale * (self.method == 'cr'):g}"
+
+    @property
+    def reported(self):
+        """{metric: (mean, sd)} of the paper; empty where it has none."""
+        row = self.weight if self.method in ("da", "cr") else self.method
+        return paper.SCORES.get((self.dataset, self.ntr), {}).get(row, {})
+
+
+def load(root):
+    """All scored Runs below `root`, in the paper's order of methods.
+
+    Raises:
+      DataError: there are none, or a file is missing or broken.
+    """
+    found = [_load_run(path.parent) for path in sorted(root.rglob("scores.csv"))]
+    if not found:
+        raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
+    order = [*paper.METHODS, *sorted({run.method for run in found} - set(paper.METHODS))]
+    return sorted(found, key=lambda r: (r.dataset, r.ntr, order.index(r.method), r.scale))
+
+
+def _load_run(folder):
+    flags = runs.read_flags(folder)
+    try:
+        dataset = flags["dataset"]
+        if dataset == "nnunet":  # of which there are many
+            dataset = pathlib.Path(flags["data_dir"]).name
+        name = dataset, int(flags["ntr"]), flags["method"], flags["run"]
+        records = [
+            json.loads((folder / f"{k}.json").read_text("utf-8")) for k in ("split", "summary")
+        ]
+        tables = [_rows(folder / f"scores{k}.csv") for k in ("", "_calibrated", "_last")]
+        return Run(*name, float(flags["consistency_scale"]), flags, *records, *tables, folder)
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{folder}: not a whole run ({error!r})") from error
+
+
+def _rows(path):
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def group(found, key):
+    """{value of the attribute `key`: Runs}, in order."""
+    groups = collections.defaultdict(list)
+    for run in found:
+        groups[getattr(run, key)].append(run)
+    return dict(groups)
+
+
+def mean(values):
+    """Mean of what is neither None nor NaN; NaN if nothing is."""
+    values = [value for value in values if value is not None and not math.isnan(value)]
+    return float(np.mean(values)) if values else math.nan
+
+
+def average(found, *keys):
+    """Mean over runs of the number under `keys` in summary.json; NaN where it is in none."""
+    values = [run.summary for run in found]
+    for key in keys:
+        values = [value and value.get(key) for value in values]
+    return mean(values)
+
+
+def by_volume(found, column, rows="rows"):
+    """{(subject, volume, run): value} of a column of `rows`, one of the tables of a Run."""
+    of_classes = column == "hd95_mm"  # all others have a value of all classes
+    values = collections.defaultdict(list)
+    for run in found:
+        for row in getattr(run, rows):
+            if row[column] and (row["class"] != "all") == of_classes:
+                values[row["subject"], row["volume"], run.number].append(float(row[column]))
+    return {key: mean(value) for key, value in values.items()}
+
+
+def differences(found, reference, rows="rows"):
+    """{metric: differences by subject [N]} in points, `found` minus `rows` of `reference`."""
+    result = {}
+    for name, (column, factor, _) in TESTED.items():
+        pair = by_volume(found, column), by_volume(reference, column, rows)
+        result[name] = factor * statistics.subject_differences(*pair)
+    return result
