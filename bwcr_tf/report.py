@@ -5,129 +5,14 @@ file that opens without a network, report.md and figures/. TensorFlow is needed 
 which is drawn where the networks of runs on the phantom are at hand.
 """
 
-import os
 import pathlib
-import tempfile
 from functools import partial
 
-import numpy as np
 from absl import flags
 
-from bwcr_tf import (
-    boundary,
-    command,
-    conventions,
-    figures,
-    page,
-    phantom,
-    runs,
-    scores,
-    tables,
-)
-from bwcr_tf.page import Figure
+from bwcr_tf import command, conventions, illustrations, page, runs, scores, tables
 
 FLAGS = flags.FLAGS
-
-
-def landscapes(folder):
-    """Fig. 1: the losses of a binary toy problem."""
-    path = folder / "loss_landscapes.png"
-    figures.loss_landscapes(path)
-    caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
-    caption += "whatever z' is; L_C holds z to z', the more the larger λ is."
-    return Figure(path, caption)
-
-
-def weights(folder):
-    """Fig. 2: label map, distance and weight of a made-up slice."""
-    path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
-    image, label_map = (array[len(array) // 2] for array in (volume.image, volume.label_map))
-    distance = boundary.distance(label_map, 4)
-    figures.weight_maps(image, label_map, distance, boundary_weight(distance), path)
-    caption = "Fig. 2. Image, label, distance r and weight λ(r) at R = 10 pixels: the phantom."
-    return Figure(path, caption)
-
-
-def boundary_weight(distance, minimum=0.01, maximum=1.0, radius=10.0):
-    """lambda(r) of Eq. (3): methods.boundary_ramp without TensorFlow; a test compares them."""
-    return maximum * np.maximum(radius - distance, 0) / radius + minimum
-
-
-def confidence(folder, found, root):
-    """Fig. 4 from the networks of run 1, or as an earlier report left it in `root`, or nothing."""
-    path, earlier = folder / "confidence_maps.png", root / "figures" / "confidence_maps.png"
-    found = [run for run in found if (run.dataset, run.number) == ("phantom", "1")]
-    found = [run for run in found if run.ntr == found[0].ntr and run.scale == 1]
-    if found and all((run.folder / "best.keras").exists() for run in found):
-        draw_confidence(found, path)
-    elif earlier.exists():
-        path.write_bytes(earlier.read_bytes())
-    else:
-        return []
-    caption = "Fig. 4. True and predicted probabilities of a phantom's test patient."
-    return [Figure(path, caption)]
-
-
-def draw_confidence(found, path):
-    """Fig. 4 by the networks of the runs `found`, on a patient that none was trained on."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from bwcr_tf import datasets, inference, preprocess, unet  # these need TensorFlow
-
-    split = found[0].split
-    with tempfile.TemporaryDirectory() as scratch:
-        root = pathlib.Path(scratch)
-        phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
-        volume = datasets.read_acdc(root).test[0].volumes[0]
-        case = preprocess.preprocess(volume, preprocess.Settings(**split["settings"]))
-    z = len(case.image) // 2
-    columns = {"truth": case.truth[z]}
-    for run in found:
-        predict = inference.predictor(unet.load(run.folder / "best.keras"))
-        columns[run.label] = predict(case.image[z : z + 1])[0]
-    figures.confidence_maps(case.image[z], columns, split["classes"], path)
-
-
-def improvement(folder, dataset, found):
-    """Fig. 3: improvement of ECE over DA, by subject; nothing without DA or ours."""
-    boxes, path = {}, folder / f"improvement_{dataset}.png"
-    for ntr, some in scores.group(found, "ntr").items():
-        methods = scores.group(some, "label")
-        ours = [m for m in ("CR", "BWCR") if {m, "DA"} <= methods.keys()]
-        if ours:
-            boxes[ntr] = {m: scores.differences(methods["DA"], methods[m])["ECE"] for m in ours}
-    if not boxes:
-        return []
-    figures.improvement_boxes(boxes, path)
-    return [Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")]
-
-
-def reliability(folder, setting, methods):
-    """Reliability diagram of {method: Runs}, their bins added up."""
-    path, curves = _path(folder, "reliability", methods), {}
-    for name, found in methods.items():
-        bins = [run.summary["reliability"] for run in found]
-        curves[name] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
-    figures.reliability_diagram(curves, path)
-    return Figure(path, f"Reliability on true foreground, volumes and runs pooled: {setting}.")
-
-
-def by_distance(folder, setting, methods):
-    """Calibration in bands of distance of {method: Runs}, averaged over runs."""
-    path, curves = _path(folder, "distance", methods), {}
-    for name, found in methods.items():
-        bands = [run.summary["distance"] for run in found]
-        curves[name] = {"edges": bands[0]["edges"]} | {
-            key: list(map(scores.mean, zip(*(b[key] for b in bands), strict=True)))
-            for key in ("gap", "ece")
-        }
-    figures.distance_curves(curves, path)
-    return Figure(path, f"Calibration by distance to the boundary, all pixels: {setting}.")
-
-
-def _path(folder, name, methods):
-    """Named after the data set and N_tr, which are those of any run."""
-    first = next(iter(methods.values()))[0]
-    return folder / f"{name}_{first.dataset}_ntr{first.ntr}.png"
 
 
 def make_blocks(found, root, folder):
@@ -137,8 +22,8 @@ def make_blocks(found, root, folder):
     blocks += [*verdicts(found), tables.settings_table(found)]
     for dataset, some in scores.group(found, "dataset").items():
         blocks += dataset_blocks(dataset, some, folder)
-    blocks += ["## The method", landscapes(folder), weights(folder)]
-    blocks += confidence(folder, found, root)
+    blocks += ["## The method", illustrations.landscapes(folder), illustrations.weights(folder)]
+    blocks += illustrations.confidence(folder, found, root)
     return blocks + ([tables.conventions_table()] if conventions.GOLDEN.exists() else [])
 
 
@@ -161,7 +46,7 @@ def dataset_blocks(dataset, found, folder):
     blocks = [f"## {dataset}"]
     if plain:
         blocks.append(tables.main_table(dataset, plain))
-        blocks += improvement(folder, dataset, plain)
+        blocks += illustrations.improvement(folder, dataset, plain)
     for some in scores.group(found, "ntr").values():
         if any(run.scale != 1 for run in some):
             blocks.append(tables.sweep_table(some))
@@ -177,8 +62,8 @@ def setting_blocks(setting, methods, folder):
     for key, make in (
         ("scores_calibrated", tables.temperature_table),
         ("last", tables.selection_table),
-        ("reliability", partial(reliability, folder)),
-        ("distance", partial(by_distance, folder)),
+        ("reliability", partial(illustrations.reliability, folder)),
+        ("distance", partial(illustrations.by_distance, folder)),
         ("leakage", tables.leakage_table),
         ("truth", tables.truth_table),
     ):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bwcr_tf import conventions, figures, page, paper, report, scores, tables
+from bwcr_tf import conventions, figures, illustrations, page, paper, scores, tables
 from bwcr_tf.scans import DataError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -190,7 +190,7 @@ def test_weight_of_figure_2_is_that_of_the_method():
     methods = pytest.importorskip("bwcr_tf.methods")
     distance = np.array([[0.0, 0.5, 9.9], [10.0, 11.0, np.inf]], np.float32)
     expected = methods.METHODS["bwcr"].consistency_weight(distance, 10.0)
-    np.testing.assert_allclose(report.boundary_weight(distance), expected, rtol=1e-6)
+    np.testing.assert_allclose(illustrations.boundary_weight(distance), expected, rtol=1e-6)
     assert paper.METHODS == list(methods.METHODS)
 
 
