@@ -34,10 +34,9 @@ def measure(probabilities, case):
 
 def pool(sums):
     """The sum of what `measure` gave for several volumes."""
-    first = sums[0]
-    if not isinstance(first, dict):
+    if not isinstance(sums[0], dict):
         return sum(sums)
-    return {key: pool([part[key] for part in sums]) for key in first}
+    return {key: pool([part[key] for part in sums]) for key in sums[0]}
 
 
 def by_distance(probabilities, label_map, distance):
@@ -127,9 +126,7 @@ def _bands(table):
         "accuracy": table["correct"].sum(axis=1),
         "ece": np.abs(gaps).sum(axis=1),
     }
-    ratios = {
-        key: [_ratio(*pair) for pair in zip(sums[key], count, strict=True)] for key in sums
-    }
+    ratios = {key: list(map(_ratio, values, count)) for key, values in sums.items()}
     return {"edges": list(BAND_EDGES), "count": count.tolist(), **ratios}
 
 
