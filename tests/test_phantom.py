@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf import phantom
+from bwcr_tf import anatomy, annotators, phantom
 
 SUBJECTS = range(1, 6)
 
@@ -16,10 +16,11 @@ def volumes():
     return {(n, f): phantom.make_volume(0, n, f) for n in SUBJECTS for f in phantom.FRAMES}
 
 
-def scene(number, frame):
-    """`phantom.make_scene` of a subject, and its traits."""
-    traits = phantom.draw_traits(np.random.default_rng([0, number]), phantom.group_of(number))
-    return traits, *phantom.make_scene(traits, np.random.default_rng(number), frame)
+def scene(number):
+    """Traits, `anatomy.Scene` and `annotators.doubt_mm` of a subject's ED."""
+    traits = anatomy.draw_traits(np.random.default_rng([0, number]), phantom.group_of(number))
+    found = anatomy.make_scene(traits, np.random.default_rng(number), "ED")
+    return traits, found, annotators.doubt_mm(traits, found)
 
 
 def read(path):
@@ -69,15 +70,14 @@ def test_probabilities_are_a_distribution(volumes):
 
 
 def test_probabilities_are_the_mean_over_annotators():
-    _, _, (contours, fields, sds_mm, depth_mm) = scene(1, "ED")
+    _, found, sds_mm = scene(1)
     crop = np.s_[:, 25:-25:2, 25:-25:2]
-    fields = [(excess_mm[crop], theta[crop]) for excess_mm, theta in fields]
-    p = phantom.class_probabilities(fields, sds_mm, depth_mm)
+    found = found._replace(fields=[[part[crop] for part in field] for field in found.fields])
+    p = annotators.class_probabilities(found, sds_mm)
     rng, count = np.random.default_rng(0), 300
     counts = np.zeros_like(p)
     for _ in range(count):
-        drawn = phantom.draw_label_map(rng, contours, fields, sds_mm, depth_mm)
-        counts += drawn[..., None] == np.arange(4)
+        counts += annotators.draw_label_map(rng, found, sds_mm)[..., None] == np.arange(4)
     # Annotators are independent, so the counts are binomial.
     score = (counts - count * p) / np.sqrt(count * p * (1 - p) + 1e-9)
     ambiguous = (p > 0.05) & (p < 0.95)
@@ -106,36 +106,39 @@ def test_the_drawn_label_is_calibrated(volumes):
     assert np.all(np.abs(gap) < np.minimum(0.15, 3 * error))
 
 
+def circle(levels, radius_mm=30.0):
+    radii_mm = np.full((levels, len(anatomy.ANGLES)), radius_mm)
+    return anatomy.Outline(np.zeros((levels, 2)), radii_mm)
+
+
 def test_annotators_agree_on_contrast_and_stray_without():
     y, x = np.mgrid[-40:41, -40:41] * 1.5
-    image = np.where((np.hypot(x, y) < 30) & (x > 0), 1.0, 0.0)[
-        None
-    ]  # a half disc: no left edge
-    outline = phantom.Outline(np.zeros((1, 2)), np.full((1, len(phantom.ANGLES)), 30.0))
-    sd_mm = phantom.contour_sd_mm(image, outline, 1.5, 1.0)[0]
-    right, left = (np.abs(phantom.ANGLES) < 1), (np.abs(phantom.ANGLES) > 2.2)
-    np.testing.assert_allclose(sd_mm[right], phantom.SHARP_MM, atol=0.1)
-    np.testing.assert_allclose(sd_mm[left], phantom.SHARP_MM + phantom.VAGUE_MM, atol=0.1)
+    half_disc = ((np.hypot(x, y) < 30) & (x > 0))[None].astype(float)  # no left edge
+    outline = circle(1)
+    sd_mm = annotators.contour_sd_mm(half_disc, outline, 1.5, 1.0)[0]
+    right, left = (np.abs(anatomy.ANGLES) < 1), (np.abs(anatomy.ANGLES) > 2.2)
+    np.testing.assert_allclose(sd_mm[right], annotators.SHARP_MM, atol=0.1)
+    np.testing.assert_allclose(sd_mm[left], annotators.SHARP_MM + annotators.VAGUE_MM, atol=0.1)
 
 
 def test_ambiguity_is_larger_where_tissue_hides_the_right_ventricle():
     hidden, seen = [], []
     for number in (1, 2, 4):
-        traits, _, (_, _, (_, _, rv_sd_mm), depth_mm) = scene(number, "ED")
-        opacity = phantom.look_alike(traits["hidden"][0], depth_mm)
-        away = np.cos(phantom.ANGLES - traits["rotation"]) > 0.3  # the free wall
-        upper = (depth_mm < 40)[:, None] & away
+        traits, found, (_, _, rv_sd_mm) = scene(number)
+        opacity = anatomy.look_alike(traits["hidden"][0], found.depth_mm)
+        away = np.cos(anatomy.ANGLES - traits["rotation"]) > 0.3  # the free wall
+        upper = (found.depth_mm < 40)[:, None] & away
         hidden.extend(rv_sd_mm[upper & (opacity > 0.7)])
         seen.extend(rv_sd_mm[upper & (opacity < 0.1)])
     assert np.mean(hidden) > 1.3 * np.mean(seen)
 
 
 def test_an_annotators_hand_has_unit_variance_and_repeats_its_length():
-    outline = phantom.Outline(np.zeros((3, 2)), np.full((3, len(phantom.ANGLES)), 30.0))
+    outline = circle(3)
     rng = np.random.default_rng(0)
-    strays = np.stack([phantom.hand(rng, outline) for _ in range(400)])
+    strays = np.stack([annotators.hand(rng, outline) for _ in range(400)])
     np.testing.assert_allclose(strays.std(axis=(0, 2)), 1, atol=0.05)
-    step = round(phantom.CORRELATION_MM / 30 * len(phantom.ANGLES) / (2 * np.pi))
+    step = round(annotators.CORRELATION_MM / 30 * len(anatomy.ANGLES) / (2 * np.pi))
     along = (strays * np.roll(strays, step, axis=2)).mean()
     assert along == pytest.approx(np.exp(-0.5), abs=0.05)
     assert (strays[:, 0] * strays[:, 1]).mean() == pytest.approx(0.4, abs=0.06)
@@ -154,9 +157,9 @@ def test_systole_has_smaller_cavities_of_plausible_size(volumes):
 
 def test_anatomy_follows_the_group():
     middle, endo, wall, rv = np.array([20.0]), {}, {}, {}
-    for group in phantom.GROUPS:
-        traits = phantom.draw_traits(np.random.default_rng(0), group)
-        outlines = phantom.outlines(traits, "ED", middle, np.zeros((1, 2)))
+    for group in anatomy.GROUPS:
+        traits = anatomy.draw_traits(np.random.default_rng(0), group)
+        outlines = anatomy.outlines(traits, "ED", middle, np.zeros((1, 2)))
         endo[group], epi, rv[group] = (o.radius_mm[0] for o in outlines)
         wall[group] = epi - endo[group]
     assert max(endo, key=lambda g: endo[g].mean()) == "DCM"

@@ -1,0 +1,233 @@
+"""A made-up heart in its chest: outlines in mm, and the image painted from them (NumPy).
+
+Everything is drawn at L levels, three through the thickness of each of the Z slices, and the
+image is averaged over them. Grey values are relative: blood is near 1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage, special
+
+# fmt: off
+GROUPS = {  # LV radius and wall at ED in mm, RV size, ES / ED radius, septal excess, lost wall
+    "DCM":  dict(lv_mm=35, wall_mm=8.5, rv=1.00, contraction=0.87, septal=0.0, infarct=0.0),
+    "HCM":  dict(lv_mm=25, wall_mm=14., rv=0.95, contraction=0.58, septal=0.3, infarct=0.0),
+    "MINF": dict(lv_mm=29, wall_mm=9.5, rv=0.95, contraction=0.80, septal=0.0, infarct=0.5),
+    "NOR":  dict(lv_mm=27, wall_mm=9.0, rv=1.00, contraction=0.70, septal=0.0, infarct=0.0),
+    "RV":   dict(lv_mm=25, wall_mm=9.0, rv=1.20, contraction=0.75, septal=0.0, infarct=0.0),
+}
+# fmt: on
+SUBLEVELS_MM = np.array([-2.7, 0.0, 2.7])  # of the levels of a slice
+ANGLES = np.arange(-360, 360) * (np.pi / 360)
+
+
+class Outline(NamedTuple):
+    """A closed contour on each level."""
+
+    center_mm: np.ndarray  # [L, 2] (x, y), the image's middle being 0
+    radius_mm: np.ndarray  # [L, A] over ANGLES; negative where the structure has ended
+
+
+class Scene(NamedTuple):
+    """What is scanned, and the outlines that annotators look for, one level a slice."""
+
+    image: np.ndarray  # [Z, H, W]
+    contours: tuple  # Outlines of endocardium, epicardium and RV
+    fields: tuple  # their `rays`
+    depth_mm: np.ndarray  # [Z] below the base
+
+
+def draw_traits(rng, group):
+    """What both frames of a subject share (body, scanner, view), as a dict."""
+    u, n = rng.uniform, rng.normal
+    slice_mm, length_mm = u(8, 10), u(72, 92)
+    return GROUPS[group] | dict(
+        size=rng.integers(128, 161, 2), pixel_mm=u(1.4, 1.7), slice_mm=slice_mm,
+        num_slices=int(np.clip(np.ceil((length_mm + u(-6, 12)) / slice_mm), 6, 10)),
+        first_mm=u(-6, 6), length_mm=length_mm, scale=u(0.9, 1.2), es_base_mm=u(4, 11),
+        center_mm=n(0, 10, 2), tilt=n((0.2, 0.15), 0.12), breath_mm=n(0, 1, (10, 2)),
+        rotation=np.pi + n(0, 0.5), wobble=n(0, 0.05, (3, 4, 2)) @ (1, 1j),
+        rv_mm=u((36, 40), (46, 50)), infarct_angle=u(-np.pi, np.pi),
+        papillary=u(0.15, 0.3, 2), papillary_angle=np.pi + u((-1.2, 0.6), (-0.6, 1.2)),
+        hidden=u(-np.pi, np.pi, (2, 2)), blood=u(0.6, 0.95), rv_blood=u(0.7, 1.0),
+        myo=u(0.14, 0.34), fat=u(0.65, 1.05), liver=u(0.16, 0.45), lung=u(0.02, 0.16),
+        muscle=u(0.12, 0.3), body=u(0.8, 1.2, 6), noise=u(0.015, 0.06), blur=u(0.4, 0.8),
+        shading=n(0, 0.2, 4), gain=u(300, 3000),
+    )  # fmt: skip
+
+
+def base_mm(traits, frame):
+    """How far the base has moved towards the apex since ED."""
+    return traits["es_base_mm"] if frame == "ES" else 0.0
+
+
+def bump(angle, center, width):
+    """One around an angle, zero far from it."""
+    return np.exp(-((np.angle(np.exp(1j * (angle - center))) / width) ** 4))
+
+
+def taper(depth, power):
+    """Width [L, 1] at a relative depth [L]: 1 at the base, 0 at the apex, negative beyond."""
+    rest = 1 - np.maximum(depth, 0)[:, None] ** 2
+    return np.sign(rest) * np.abs(rest) ** power
+
+
+def ventricle_mm(traits, frame, depth, angle):
+    """Endocardial and epicardial radius [L, A] of a round LV; ES keeps its muscle's area."""
+    diastole = traits["lv_mm"] * traits["scale"]
+    endo = diastole * (traits["contraction"] if frame == "ES" else 1.0)
+    scar = traits["infarct"] * bump(angle, traits["infarct_angle"], 1.0)
+    wall = traits["wall_mm"] * (1 + traits["septal"] * np.cos(angle)) * (1 - scar)
+    epi = np.sqrt(endo**2 + (diastole + wall) ** 2 - diastole**2)
+    return endo * taper(depth, 0.6), epi * taper(depth * 0.92, 0.6)
+
+
+def outlines(traits, frame, depth_mm, breath_mm):
+    """Outlines of endocardium, epicardium and RV, `depth_mm` [L] below the base.
+
+    `breath_mm` [L, 2] shifts each level, as slices are held in breaths of their own.
+    """
+    depth = depth_mm / (traits["length_mm"] - base_mm(traits, frame))
+    angle = ANGLES - traits["rotation"]  # 0 points from the LV to the RV
+    k = np.arange(2, 6)[:, None, None]
+    waves = np.exp(1j * (k * angle + depth[:, None])) / k  # [K, L, A]: they twist with depth
+    wobble = 1 + np.einsum("sk,kla->sla", traits["wobble"], waves).real
+    endo, epi = ventricle_mm(traits, frame, depth, angle)
+    endo, epi = endo * wobble[0], epi * wobble[:2].mean(0)
+    atrium = special.expit(-(depth_mm[:, None] + 4) / 2)  # above the base the wall thins
+    epi = np.maximum(epi - 0.7 * atrium * (epi - endo), endo + 2)
+    rv = right_ventricle_mm(traits, frame, depth, angle) * wobble[2]
+    center = traits["center_mm"] + depth_mm[:, None] * traits["tilt"] + breath_mm
+    to_rv = np.array([np.cos(traits["rotation"]), np.sin(traits["rotation"])])
+    rv_center = center + 0.7 * epi.mean(1)[:, None] * to_rv
+    return Outline(center, endo), Outline(center, epi), Outline(rv_center, rv)
+
+
+def right_ventricle_mm(traits, frame, depth, angle):
+    """Radius [L, A] of an elliptic RV about its own centre."""
+    size = traits["rv"] * traits["scale"] * (0.85 if frame == "ES" else 1.0) * taper(depth, 0.9)
+    across, along = traits["rv_mm"]
+    return size * (across * along / np.hypot(along * np.cos(angle), across * np.sin(angle)))
+
+
+def on_rays(table, theta):
+    """`table` [L, A] over ANGLES, read at theta [L, H, W] -> [L, H, W]."""
+    index = np.rint((theta + np.pi) * (len(ANGLES) / (2 * np.pi))).astype(np.int32)
+    table = np.concatenate([table, table[:, :1]], 1).astype(np.float32)
+    return table[np.arange(len(table))[:, None, None], index]
+
+
+def rays(outline, grid):
+    """How far in mm each pixel lies outside an outline along its ray, and the ray's angle."""
+    x, y = (g - c[:, None, None] for g, c in zip(grid, outline.center_mm.T, strict=True))
+    theta = np.arctan2(y, x)
+    return np.hypot(x, y) - on_rays(outline.radius_mm, theta), theta
+
+
+def paint(image, excess_mm, value, opacity=1.0):
+    """`image` with `value` where the excess is negative; the edge is 1.5 mm soft."""
+    return image + np.clip(0.5 - excess_mm / 1.5, 0, 1) * opacity * (value - image)
+
+
+def noise_field(rng, shape, sigma):
+    """Smooth Gaussian noise of unit variance; `sigma` in voxels of each axis."""
+    field = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), sigma, mode="wrap")
+    return field / field.std()
+
+
+def thorax(traits, rng, grid, position_mm):
+    """Everything but the heart, [Z, H, W]: air, fat, chest wall, lung, abdomen."""
+    (x, y), body, fat = grid, traits["body"], traits["fat"]
+    shape = (len(position_mm), y.size, x.size)
+    coarse, medium, fine = (noise_field(rng, shape, (0.6, s, s)) for s in (9, 4, 1.2))
+    half = 0.48 * body[0] * np.ptp(x), 0.6 * body[1] * np.ptp(y)
+    x_body, y_body = x - traits["center_mm"][0] - 28 * body[2], y - 60 * (body[3] - 1)
+    skin = (np.abs(x_body / half[0]) ** 2.5 + np.abs(y_body / half[1]) ** 2.5) ** 0.4 - 1
+    skin = skin * min(half) + 1.5 * coarse
+    wall = skin + 8 * body[4] * (1.2 + np.sin(2 * np.arctan2(y_body, x_body) + 9 * body[5]))
+    cavity = wall + 12 * body[4] + 2 * medium
+    muscle = traits["muscle"] * (1 + 0.2 * fine) + 0.5 * fat * (medium > 1.2)
+    lung = traits["lung"] * (1 + 0.2 * medium) + 0.6 * np.clip(fine - 2.2, 0, 1)
+    organs = traits["liver"] * (1 + 0.1 * fine)
+    organs = np.where((medium > 0.7) | (coarse > 0.9), fat * 0.85, organs)
+    organs = np.where(coarse < -1.2, 0.06, np.where(coarse < -0.9, 0.5, organs))
+    above = traits["center_mm"][1] + 34 * body[5] - 0.25 * position_mm[:, None, None] - y
+    above = above + 0.004 * x_body**2 + 3 * coarse
+    image = paint(np.full(shape, 0.01, np.float32), skin, fat * (1 + 0.08 * coarse))
+    image = paint(paint(image, wall, muscle), cavity, lung)
+    return paint(image, np.maximum(above, cavity - 6), organs)
+
+
+def papillaries(traits, endo, depth_mm, grid):
+    """How far in mm each pixel lies outside the nearer papillary muscle, [L, H, W]."""
+    radius = endo.radius_mm.mean(1, keepdims=True)
+    middle = np.exp(-(((depth_mm[:, None] / traits["length_mm"] - 0.5) / 0.35) ** 4))
+    muscles = []
+    for size, angle in zip(traits["papillary"], traits["papillary_angle"], strict=True):
+        angle = traits["rotation"] + angle
+        center = endo.center_mm + 0.68 * radius * (np.cos(angle), np.sin(angle))
+        muscles.append(rays(Outline(center, size * radius * middle - 1 + 0 * ANGLES), grid)[0])
+    return np.minimum(*muscles)
+
+
+def look_alike(sectors, depth_mm):
+    """Opacity [L, A] of tissue that hides a contour: sectors that come and go with depth."""
+    fade = 0.6 + 0.4 * np.cos(depth_mm[:, None] / 25 + sectors)
+    return np.minimum(fade @ bump(ANGLES, sectors[:, None], 0.6), 1)
+
+
+def heart(traits, rng, image, fields, muscles_mm, depth_mm):
+    """The heart painted on `image` [L, H, W]; `fields` holds the `rays` of its outlines."""
+    (endo, _), (epi, theta), (rv, rv_theta) = fields
+    rough, patch, smooth = (noise_field(rng, image.shape, (2, s, s)) for s in (1.3, 3, 5))
+    blood, myo = traits["blood"] * (1 + 0.07 * smooth), traits["myo"] * (1 + 0.08 * rough)
+    rv_blood, fat = blood * traits["rv_blood"], traits["fat"] * 0.8
+    rv_hidden = on_rays(look_alike(traits["hidden"][0], depth_mm), rv_theta)
+    epi_hidden = on_rays(look_alike(traits["hidden"][1], depth_mm), theta)
+    trabeculae = np.clip(rough + 0.3 * patch - 0.2, 0, 1)
+    layers = [  # from the outside in
+        (np.minimum(rv - 3, epi) - 2 - 3 * patch, fat, 1),
+        (rv - 12, rv_blood * 0.95, rv_hidden),
+        (epi - 12, myo, epi_hidden),
+        (rv - 3, myo, 1 - rv_hidden),
+        (rv, rv_blood, 1),
+        (rv, myo, trabeculae * np.exp(-((rv / 7) ** 2))),
+        (epi, myo, 1),
+        (endo, blood, 1),
+        (np.maximum(muscles_mm + patch, endo), myo, 1),
+        (endo, myo, trabeculae * np.exp(-((endo / 4) ** 2))),
+    ]
+    for excess_mm, value, opacity in layers:
+        image = paint(image, excess_mm, value, opacity)
+    return image
+
+
+def make_scene(traits, rng, frame):
+    """The Scene of a subject in one frame, "ED" or "ES"; `rng` draws its textures."""
+    position_mm = traits["first_mm"] + traits["slice_mm"] * np.arange(traits["num_slices"])
+    depth_mm = np.add.outer(position_mm - base_mm(traits, frame), SUBLEVELS_MM).ravel()
+    breath_mm = traits["breath_mm"][: len(position_mm)]
+    y, x = (
+        np.float32(traits["pixel_mm"] * (np.arange(n) - (n - 1) / 2)) for n in traits["size"]
+    )
+    grid, levels = (x[None], y[:, None]), len(SUBLEVELS_MM)
+    contours = outlines(traits, frame, depth_mm, np.repeat(breath_mm, levels, axis=0))
+    fields = [rays(contour, grid) for contour in contours]
+    image = np.repeat(thorax(traits, rng, grid, position_mm), levels, axis=0)
+    muscles_mm = papillaries(traits, contours[0], depth_mm, grid)
+    image = heart(traits, rng, image, fields, muscles_mm, depth_mm)
+    image = image.reshape(-1, levels, y.size, x.size).mean(1)
+    image = ndimage.gaussian_filter(image, (0, traits["blur"], traits["blur"]))
+    middle = slice(levels // 2, None, levels)
+    contours = tuple(Outline(*(part[middle] for part in contour)) for contour in contours)
+    fields = tuple(tuple(part[middle] for part in field) for field in fields)
+    return Scene(image, contours, fields, depth_mm[middle])
+
+
+def scan(traits, rng, clean):
+    """`clean` [Z, H, W] under a coil's shading and Rician noise, int16."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in clean.shape[1:]), indexing="ij")
+    shading = np.exp(np.tensordot(traits["shading"], [x, y, x**2, y**2], 1))
+    real, imaginary = traits["noise"] * rng.standard_normal((2, *clean.shape), np.float32)
+    return (traits["gain"] * np.hypot(clean * shading + real, imaginary)).astype(np.int16)
