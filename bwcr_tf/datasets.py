@@ -98,19 +98,12 @@ def _acdc_patient(folder):
         frames = {phase: int(info["info"][phase]) for phase in ("ED", "ES")}
     except (OSError, KeyError, ValueError, configparser.Error) as error:
         raise DataError(f"{path}: expected lines 'ED: n', 'ES: n' and 'Group: name'") from error
-    return Subject(
-        folder.name,
-        group,
-        tuple(
-            _volume(
-                f"{folder.name}_{phase}",
-                folder / f"{folder.name}_frame{frame:02}.nii.gz",
-                folder / f"{folder.name}_frame{frame:02}_gt.nii.gz",
-                folder / f"{folder.name}_frame{frame:02}_probabilities.nii.gz",
-            )
-            for phase, frame in frames.items()
-        ),
-    )
+    volumes = []
+    for phase, frame in frames.items():
+        stem = f"{folder.name}_frame{frame:02}"
+        files = (folder / f"{stem}{end}.nii.gz" for end in ("", "_gt", "_probabilities"))
+        volumes.append(_volume(f"{folder.name}_{phase}", *files))
+    return Subject(folder.name, group, tuple(volumes))
 
 
 def _volume(name, image, label, truth=None):
@@ -124,9 +117,8 @@ def read_nci(directory):
     """NCI-ISBI 2013: per site, Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
     subjects = []
     for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
-        for folder in sorted(
-            path for path in (directory / site / "Images").glob("*") if path.is_dir()
-        ):
+        folders = (directory / site / "Images").glob("*")
+        for folder in sorted(path for path in folders if path.is_dir()):
             label = directory / site / "Labels" / f"{folder.name}.nrrd"
             subjects.append(Subject(folder.name, site, (_volume(folder.name, folder, label),)))
     return Collection(("CG", "PZ"), tuple(subjects))
@@ -134,7 +126,21 @@ def read_nci(directory):
 
 def read_nnunet(directory):
     """nnU-Net's raw layout with one channel; imagesTs is the test set where it is labelled."""
-    path = directory / "dataset.json"
+    classes, ending = _nnunet_description(directory / "dataset.json")
+    suffix = f"_0000{ending}"
+
+    def subjects(part):
+        for image in sorted((directory / f"images{part}").glob(f"*{suffix}")):
+            name = image.name.removesuffix(suffix)
+            label = directory / f"labels{part}" / f"{name}{ending}"
+            yield Subject(name, "", (_volume(name, image, label),))
+
+    test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
+    return Collection(classes, tuple(subjects("Tr")), test)
+
+
+def _nnunet_description(path):
+    """Foreground classes and the ending of all files, from a dataset.json."""
     try:
         info = json.loads(path.read_text("utf-8"))
         labels = [(int(str(value)), name) for name, value in info["labels"].items()]
@@ -150,56 +156,35 @@ def read_nnunet(directory):
         raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
     if not re.fullmatch(r"(\.\w+)+", ending):
         raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
-    suffix = f"_0000{ending}"
-
-    def subjects(images, labels):
-        for image in sorted((directory / images).glob(f"*{suffix}")):
-            name = image.name.removesuffix(suffix)
-            volume = _volume(name, image, directory / labels / f"{name}{ending}")
-            yield Subject(name, "", (volume,))
-
-    test = tuple(subjects("imagesTs", "labelsTs")) if (directory / "labelsTs").is_dir() else ()
-    return Collection(names[1:], tuple(subjects("imagesTr", "labelsTr")), test)
+    return names[1:], ending
 
 
 _ACDC_LAYOUT = (
     "{training,testing}/patientNNN/{Info.cfg,patientNNN_frameMM.nii.gz,..._gt.nii.gz}"
 )
 
+# fmt: off
 DATASETS = {
     "acdc": Dataset(
-        read_acdc,
-        pixel_mm=1.33,
-        num_validation=5,
-        num_test=50,
+        read_acdc, pixel_mm=1.33, num_validation=5, num_test=50, layout=_ACDC_LAYOUT,
         source="the ACDC challenge, humanheart-project.creatis.insa-lyon.fr/database",
-        layout=_ACDC_LAYOUT,
     ),
     "nci": Dataset(
-        read_nci,
-        pixel_mm=0.625,
-        num_validation=4,
-        num_test=30,
-        source="The Cancer Imaging Archive, NCI-ISBI 2013 Challenge",
+        read_nci, pixel_mm=0.625, num_validation=4, num_test=30,
         layout="{Prostate-3T,PROSTATE-DIAGNOSIS}/{Images/SUBJECT/**/*.dcm,Labels/SUBJECT.nrrd}",
+        source="The Cancer Imaging Archive, NCI-ISBI 2013 Challenge",
     ),
     "phantom": Dataset(
-        read_acdc,
-        pixel_mm=1.33,
-        num_validation=5,
-        num_test=None,
+        read_acdc, pixel_mm=1.33, num_validation=5, num_test=None, layout=_ACDC_LAYOUT,
         source="made on the spot",
-        layout=_ACDC_LAYOUT,
     ),
     "nnunet": Dataset(
-        read_nnunet,
-        pixel_mm=None,
-        num_validation=5,
-        num_test=None,
-        source="you: any data set in nnU-Net's raw layout",
+        read_nnunet, pixel_mm=None, num_validation=5, num_test=None,
         layout="dataset.json, images{Tr,Ts}/CASE_0000.nii.gz, labels{Tr,Ts}/CASE.nii.gz",
+        source="you: any data set in nnU-Net's raw layout",
     ),
 }
+# fmt: on
 
 
 def find(name, directory):
@@ -227,23 +212,25 @@ def split(name, collection, ntr, run):
     Raises:
       DataError: `ntr` is larger than what is left.
     """
-    dataset, pool, test = DATASETS[name], list(collection.pool), list(collection.test)
-    if not test:
-        count = len(pool) // 5 if dataset.num_test is None else dataset.num_test
-        test = _balanced_order(pool, "test")[:count]
-        pool = [subject for subject in pool if subject not in test]
-    order = _balanced_order(pool, f"run {run}")
-    left = len(order) - dataset.num_validation
-    if not 1 <= ntr <= left:
+    num_validation = DATASETS[name].num_validation
+    test = collection.test or _draw_test(name, collection.pool)
+    left = [subject for subject in collection.pool if subject not in test]
+    order = _balanced_order(left, f"run {run}")
+    validation, rest = order[:num_validation], order[num_validation:]
+    if not 1 <= ntr <= len(rest):
         raise DataError(
-            f"ntr={ntr}: expected 1 to {max(left, 0)}, for of "
+            f"ntr={ntr}: expected 1 to {len(rest)}, for of "
             f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
-            f"and {dataset.num_validation} for validation"
+            f"and {num_validation} for validation"
         )
-    stop = dataset.num_validation + ntr
-    return Split(
-        tuple(order[dataset.num_validation : stop]), tuple(order[: stop - ntr]), tuple(test)
-    )
+    return Split(tuple(rest[:ntr]), tuple(validation), test)
+
+
+def _draw_test(name, pool):
+    """Test subjects where the folder has none of its own: the same ones for every run."""
+    count = DATASETS[name].num_test
+    count = len(pool) // 5 if count is None else count
+    return tuple(_balanced_order(pool, "test")[:count])
 
 
 def _balanced_order(subjects, purpose):
@@ -252,12 +239,9 @@ def _balanced_order(subjects, purpose):
     def draw(text):
         return hashlib.sha256(f"{purpose}/{text}".encode()).hexdigest()
 
-    strata = collections.defaultdict(list)
+    taken = collections.Counter()
+    turns = []
     for subject in sorted(subjects, key=lambda subject: draw(subject.name)):
-        strata[subject.stratum].append(subject)
-    turns = [
-        (rank, draw(stratum), subject)
-        for stratum, members in strata.items()
-        for rank, subject in enumerate(members)
-    ]
-    return [subject for _, _, subject in sorted(turns, key=lambda turn: turn[:2])]
+        turns.append((taken[subject.stratum], draw(subject.stratum), subject))
+        taken[subject.stratum] += 1
+    return [subject for *_, subject in sorted(turns, key=lambda turn: turn[:2])]
