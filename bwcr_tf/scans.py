@@ -26,21 +26,27 @@ def read_image(path):
     image = _read_series(path) if path.is_dir() else _read_file(path)
     image = sitk.Cast(image, sitk.sitkFloat32)
     pixels = sitk.GetArrayViewFromImage(image)
-    if not np.isfinite(pixels).all():
-        raise DataError(
-            f"{path}: {np.count_nonzero(~np.isfinite(pixels))} pixels are NaN or infinite"
-        )
+    _check_finite(path, pixels)
     if pixels.min() == pixels.max():
         raise DataError(f"{path}: constant image, every pixel is {pixels.min():g}")
     return image
+
+
+def _check_finite(path, pixels):
+    if wrong := np.count_nonzero(~np.isfinite(pixels)):
+        raise DataError(f"{path}: {wrong} pixels are NaN or infinite")
 
 
 def read_header(path):
     """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
     with _reading(path):
         reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
-    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines
-    return code(reader.GetDirection()), reader.GetSize(), reader.GetSpacing()
+    return orientation(reader), reader.GetSize(), reader.GetSpacing()
+
+
+def orientation(image):
+    """Code of the axes x, y, z of a sitk.Image, or of its reader, such as `LPS`."""
+    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
 
 
 def dicom_files(folder, deep=True):
@@ -88,11 +94,12 @@ def _geometry_difference(label, image):
     for what in ("Size", "Spacing", "Origin", "Direction"):
         found, expected = (getattr(grid, f"Get{what}")() for grid in (label, image))
         if not np.allclose(found, expected, rtol=0, atol=1e-2 if what == "Origin" else 1e-3):
-            found, expected = (
-                tuple(round(v, 4) for v in values) for values in (found, expected)
-            )
+            found, expected = (tuple(round(v, 4) for v in grid) for grid in (found, expected))
             return f"{what.lower()} {found}; expected {expected}, the image's"
     return ""
+
+
+_ERRORS = OSError, EOFError, RuntimeError, ValueError, ArithmeticError, MemoryError, zlib.error
 
 
 @contextlib.contextmanager
@@ -102,10 +109,7 @@ def _reading(path):
         yield
     except DataError:
         raise
-    except (
-        *(OSError, EOFError, RuntimeError, ValueError, ArithmeticError, MemoryError),
-        zlib.error,
-    ) as error:
+    except _ERRORS as error:
         reason = " ".join(str(error).rpartition("ERROR: ")[2].split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read ({reason[-300:]})") from error
 
@@ -118,18 +122,7 @@ def _read_file(path):
 def _read_series(folder):
     files = dicom_files(folder)
     with _reading(folder):
-        series = {}
-        "".join(map(str, files)).encode()  # fails where ITK ends the process
-        for parent in sorted({str(file.parent) for file in files}):
-            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(parent):
-                series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(parent, uid)
-        if len(series) != 1:
-            raise DataError(
-                f"{folder}: {len(series)} DICOM series in {len(files)} files; expected one"
-            )
-        names = [pathlib.Path(name) for name in next(iter(series.values()))]
-        if lost := sorted(set(files) - set(names)):
-            raise DataError(f"{lost[0]}: no readable slice of the series beside it")
+        names = _slices(folder, files)
         places = [_whole(name).GetOrigin() for name in names]
         gaps_mm = [math.dist(*pair) for pair in itertools.pairwise(places)]
         if gaps_mm and not max(gaps_mm) < 1.1 * min(gaps_mm):
@@ -137,6 +130,22 @@ def _read_series(folder):
                 f"{folder}: slices {min(gaps_mm):g} to {max(gaps_mm):g} mm apart; expected one step"
             )
         return sitk.ReadImage(names)
+
+
+def _slices(folder, files):
+    """The files of a folder's one DICOM series in ITK's order of the slices."""
+    series = {}
+    "".join(map(str, files)).encode()  # fails where ITK ends the process
+    for parent in sorted({str(file.parent) for file in files}):
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(parent):
+            series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(parent, uid)
+    if len(series) != 1:
+        found = f"{len(series)} DICOM series in {len(files)} files"
+        raise DataError(f"{folder}: {found}; expected one")
+    names = [pathlib.Path(name) for name in next(iter(series.values()))]
+    if lost := sorted(set(files) - set(names)):
+        raise DataError(f"{lost[0]}: no readable slice of the series beside it")
+    return names
 
 
 _LONG = rb"(?!#|[^:]*:=).{500}"  # neither a comment nor a key
@@ -201,8 +210,7 @@ def _nifti_pixels(path, reader, size):
         raise DataError(f"{path}: spacing {spacing_mm.tolist()} mm; expected above zero")
     if kind := {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype")):
         values = np.frombuffer(pixels, order + kind, min(size, len(pixels)) // int(kind[1]))
-        if wrong := np.count_nonzero(~np.isfinite(values)):
-            raise DataError(f"{path}: {wrong} pixels are NaN or infinite")
+        _check_finite(path, values)
     return len(pixels)
 
 
