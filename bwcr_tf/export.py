@@ -18,23 +18,27 @@ FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has 
 
 
 def main(_):
+    """Exports a run in the format asked for, and prints where to and by which temperature."""
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
     if FLAGS.format == "onnx":
-        record = temperature.load(folder) or {"temperature": 1.0}
-        network = temperature.scale(load_best(folder), record["temperature"])
-        export_onnx(network, folder / "model.onnx")
+        path, record = folder / "model.onnx", temperature.load(folder) or {"temperature": 1.0}
+        export_onnx(temperature.scale(load_best(folder), record["temperature"]), path)
     else:
-        cases = ()
-        if FLAGS.temperature == "fit":
-            data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
-            subjects = plan.subjects("validation", data_dir)
-            cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
-            cases = preprocess.prepare(subjects, plan.settings, cache_dir)
+        cases = validation_cases(plan, run_flags) if FLAGS.temperature == "fit" else ()
+        path = folder / "saved_model"
         record = export_run(folder, FLAGS.temperature, plan, run_flags, cases)
-    name = "model.onnx" if FLAGS.format == "onnx" else "saved_model/"
-    print(f"{folder / name}: temperature {record['temperature']:.3f}")
+    print(f"{path}: temperature {record['temperature']:.3f}")
+
+
+def validation_cases(plan, run_flags):
+    """The preprocessed validation subjects of a run, from its folders or those of the flags."""
+    data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
+    subjects = plan.subjects("validation", data_dir)
+    return preprocess.prepare(
+        subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"]
+    )
 
 
 def load_best(folder):
@@ -122,14 +126,12 @@ def raw_server(network, pixel_mm):
     size = network.input_shape[1]
 
     def serve(image, spacing_mm):
-        height, width = tf.shape(image)[1], tf.shape(image)[2]
-        rows = interpolation(size, height, pixel_mm / spacing_mm[0])
-        columns = interpolation(size, width, pixel_mm / spacing_mm[1])
-        resampled = tf.einsum("Hh,Ww,nhw->nHW", rows, columns, rescale(image))
+        shape = tf.shape(image)[1:]  # rows and columns, as spacing_mm
+        there = [interpolation(size, shape[i], pixel_mm / spacing_mm[i]) for i in range(2)]
+        back = [interpolation(shape[i], size, spacing_mm[i] / pixel_mm) for i in range(2)]
+        resampled = tf.einsum("Hh,Ww,nhw->nHW", *there, rescale(image))
         probabilities = tf.nn.softmax(network(resampled[..., None], training=False))
-        rows = interpolation(height, size, spacing_mm[0] / pixel_mm)
-        columns = interpolation(width, size, spacing_mm[1] / pixel_mm)
-        foreground = tf.einsum("hH,wW,nHWc->nhwc", rows, columns, probabilities[..., 1:])
+        foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])
         background = 1 - tf.reduce_sum(foreground, axis=-1, keepdims=True)
         probabilities = tf.concat([background, foreground], axis=-1)
         labels = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
@@ -159,10 +161,7 @@ def interpolation(count, source_count, step):
 
     `step` is the spacing in source pixels. Zero outside of the source, as preprocess.resample.
     """
-    center, source_center = (
-        tf.cast(count - 1, tf.float32) / 2,
-        tf.cast(source_count - 1, tf.float32) / 2,
-    )
+    center, source_center = (tf.cast(n - 1, tf.float32) / 2 for n in (count, source_count))
     position = (tf.range(count, dtype=tf.float32) - center) * step + source_center
     inside = tf.abs(position - source_center) <= source_center + 0.5
     nearest = tf.clip_by_value(position, 0.0, 2 * source_center)[:, None]
