@@ -10,6 +10,7 @@ and a row of volumes.csv; see `volumes`. A folder may hold scans (NIfTI, NRRD, M
 folders of one DICOM series each, or be such a series itself.
 """
 
+import collections
 import csv
 import dataclasses
 import io
@@ -43,13 +44,10 @@ flags.DEFINE_boolean(
 FLAGS = flags.FLAGS
 
 ENDINGS = {  # of a scan: of what is predicted from it
-    ".nii.gz": ".nii.gz",
-    ".nii": ".nii.gz",
-    ".nrrd": ".nrrd",
-    ".nhdr": ".nrrd",
-    ".mha": ".mha",
-    ".mhd": ".mha",
-}
+    ".nii.gz": ".nii.gz", ".nii": ".nii.gz",
+    ".nrrd": ".nrrd", ".nhdr": ".nrrd",
+    ".mha": ".mha", ".mhd": ".mha",
+}  # fmt: skip
 SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
 
 
@@ -63,6 +61,7 @@ class Model:
 
 
 def main(_):
+    """Predicts what the flags name; ends with a line for each scan that failed."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     output = pathlib.Path(FLAGS.output)
     paths = find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
@@ -123,9 +122,8 @@ def load(folder):
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-        raise DataError(
-            f"{folder}: not a model of this package ({command.one_line(error)})"
-        ) from error
+        reason = command.one_line(error)
+        raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
 def find_scans(source, output, pattern="*"):
@@ -144,27 +142,20 @@ def find_scans(source, output, pattern="*"):
         raise DataError(f"{output}: holds the scans; choose another output folder")
     if not source.is_dir() or scans.dicom_files(source, deep=False):
         return {shorten(source.resolve().name): source}
-    found = {}
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        if output.resolve() in path.resolve().parents or is_hidden(relative):
-            continue
-        if path.is_dir() and not scans.dicom_files(path, deep=False):
-            continue
-        if path.match(pattern) and (path.is_dir() or ending(path)):
-            found[relative.as_posix()] = path
+    paths = [path for path in sorted(source.rglob("*")) if is_scan(path, source, output)]
+    found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
     if not found:
         raise DataError(f"{source}: no scans here ({', '.join(ENDINGS)} or DICOM folders)")
-    short = [shorten(name) for name in found]
-    return {
-        shorten(name) if short.count(shorten(name)) == 1 else name: path
-        for name, path in found.items()
-    }
+    count = collections.Counter(map(shorten, found))
+    return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
 
 
-def is_hidden(path):
-    """Whether a part of the path starts with a dot."""
-    return any(part.startswith(".") for part in path.parts)
+def is_scan(path, source, output):
+    """Whether a path in `source` is a scan by its ending or its DICOM files, and not left out."""
+    hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+    if hidden or output.resolve() in path.resolve().parents:
+        return False
+    return bool(scans.dicom_files(path, deep=False) if path.is_dir() else ending(path))
 
 
 def ending(path):
@@ -185,20 +176,14 @@ def predict(image, model, reorient=True, batch_size=32):
     """
     settings = model.settings
     if not reorient:
-        settings = dataclasses.replace(settings, orientation=orientation(image))
+        settings = dataclasses.replace(settings, orientation=scans.orientation(image))
     grid = preprocess.network_grid(image, settings)
     slices = preprocess.resample(preprocess.normalize(image, settings), grid)[..., None]
     parts = (slices[i : i + batch_size] for i in range(0, len(slices), batch_size))
-    found = [
-        model.signature(image=tf.constant(part))["probabilities"].numpy() for part in parts
-    ]
+    served = (model.signature(image=tf.constant(part)) for part in parts)
+    found = [outputs["probabilities"].numpy() for outputs in served]
     restored = preprocess.restore(np.concatenate(found), grid, preprocess.Grid.of(image))
     return np.clip(restored, 0, 1)
-
-
-def orientation(image):
-    """Code of an image's axes, such as `LPS`."""
-    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
 
 
 def write(output, name, suffix, probabilities, image):
