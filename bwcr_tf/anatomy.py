@@ -23,18 +23,19 @@ ANGLES = np.arange(-360, 360) * (np.pi / 360)
 
 
 class Outline(NamedTuple):
-    """A closed contour on each level."""
+    """A closed contour on each level, and how each pixel lies to it."""
 
     center_mm: np.ndarray  # [L, 2] (x, y), the image's middle being 0
     radius_mm: np.ndarray  # [L, A] over ANGLES; negative where the structure has ended
+    excess_mm: np.ndarray  # [L, H, W] by which a pixel lies outside, along its ray
+    theta: np.ndarray  # [L, H, W] angle of the ray
 
 
 class Scene(NamedTuple):
-    """What is scanned, and the outlines that annotators look for, one level a slice."""
+    """What is scanned, and the outlines that annotators look for: one level a slice."""
 
     image: np.ndarray  # [Z, H, W]
     contours: tuple  # Outlines of endocardium, epicardium and RV
-    fields: tuple  # their `rays`
     depth_mm: np.ndarray  # [Z] below the base
 
 
@@ -83,10 +84,10 @@ def ventricle_mm(traits, frame, depth, angle):
     return endo * taper(depth, 0.6), epi * taper(depth * 0.92, 0.6)
 
 
-def outlines(traits, frame, depth_mm, breath_mm):
+def outlines(traits, frame, depth_mm, breath_mm, grid):
     """Outlines of endocardium, epicardium and RV, `depth_mm` [L] below the base.
 
-    `breath_mm` [L, 2] shifts each level, as slices are held in breaths of their own.
+    `breath_mm` [L, 2] shifts each level: every slice is scanned in a breath-hold of its own.
     """
     depth = depth_mm / (traits["length_mm"] - base_mm(traits, frame))
     angle = ANGLES - traits["rotation"]  # 0 points from the LV to the RV
@@ -101,7 +102,8 @@ def outlines(traits, frame, depth_mm, breath_mm):
     center = traits["center_mm"] + depth_mm[:, None] * traits["tilt"] + breath_mm
     to_rv = np.array([np.cos(traits["rotation"]), np.sin(traits["rotation"])])
     rv_center = center + 0.7 * epi.mean(1)[:, None] * to_rv
-    return Outline(center, endo), Outline(center, epi), Outline(rv_center, rv)
+    pairs = (center, endo), (center, epi), (rv_center, rv)
+    return tuple(outline(*pair, grid) for pair in pairs)
 
 
 def right_ventricle_mm(traits, frame, depth, angle):
@@ -118,11 +120,11 @@ def on_rays(table, theta):
     return table[np.arange(len(table))[:, None, None], index]
 
 
-def rays(outline, grid):
-    """How far in mm each pixel lies outside an outline along its ray, and the ray's angle."""
-    x, y = (g - c[:, None, None] for g, c in zip(grid, outline.center_mm.T, strict=True))
+def outline(center_mm, radius_mm, grid):
+    """The Outline of a centre [L, 2] and radii [L, A] on a grid (x [1, W], y [H, 1]) in mm."""
+    x, y = (g - c[:, None, None] for g, c in zip(grid, center_mm.T, strict=True))
     theta = np.arctan2(y, x)
-    return np.hypot(x, y) - on_rays(outline.radius_mm, theta), theta
+    return Outline(center_mm, radius_mm, np.hypot(x, y) - on_rays(radius_mm, theta), theta)
 
 
 def paint(image, excess_mm, value, opacity=1.0):
@@ -167,8 +169,8 @@ def papillaries(traits, endo, depth_mm, grid):
     for size, angle in zip(traits["papillary"], traits["papillary_angle"], strict=True):
         angle = traits["rotation"] + angle
         center = endo.center_mm + 0.68 * radius * (np.cos(angle), np.sin(angle))
-        muscles.append(rays(Outline(center, size * radius * middle - 1 + 0 * ANGLES), grid)[0])
-    return np.minimum(*muscles)
+        muscles.append(outline(center, size * radius * middle - 1 + 0 * ANGLES, grid))
+    return np.minimum(*(muscle.excess_mm for muscle in muscles))
 
 
 def look_alike(sectors, depth_mm):
@@ -177,14 +179,14 @@ def look_alike(sectors, depth_mm):
     return np.minimum(fade @ bump(ANGLES, sectors[:, None], 0.6), 1)
 
 
-def heart(traits, rng, image, fields, muscles_mm, depth_mm):
-    """The heart painted on `image` [L, H, W]; `fields` holds the `rays` of its outlines."""
-    (endo, _), (epi, theta), (rv, rv_theta) = fields
+def heart(traits, rng, image, contours, muscles_mm, depth_mm):
+    """The heart painted on `image` [L, H, W]; `muscles_mm` is of `papillaries`."""
+    endo, epi, rv = (contour.excess_mm for contour in contours)
     rough, patch, smooth = (noise_field(rng, image.shape, (2, s, s)) for s in (1.3, 3, 5))
     blood, myo = traits["blood"] * (1 + 0.07 * smooth), traits["myo"] * (1 + 0.08 * rough)
     rv_blood, fat = blood * traits["rv_blood"], traits["fat"] * 0.8
-    rv_hidden = on_rays(look_alike(traits["hidden"][0], depth_mm), rv_theta)
-    epi_hidden = on_rays(look_alike(traits["hidden"][1], depth_mm), theta)
+    rv_hidden = on_rays(look_alike(traits["hidden"][0], depth_mm), contours[2].theta)
+    epi_hidden = on_rays(look_alike(traits["hidden"][1], depth_mm), contours[1].theta)
     trabeculae = np.clip(rough + 0.3 * patch - 0.2, 0, 1)
     layers = [  # from the outside in
         (np.minimum(rv - 3, epi) - 2 - 3 * patch, fat, 1),
@@ -212,17 +214,15 @@ def make_scene(traits, rng, frame):
         np.float32(traits["pixel_mm"] * (np.arange(n) - (n - 1) / 2)) for n in traits["size"]
     )
     grid, levels = (x[None], y[:, None]), len(SUBLEVELS_MM)
-    contours = outlines(traits, frame, depth_mm, np.repeat(breath_mm, levels, axis=0))
-    fields = [rays(contour, grid) for contour in contours]
+    contours = outlines(traits, frame, depth_mm, np.repeat(breath_mm, levels, axis=0), grid)
     image = np.repeat(thorax(traits, rng, grid, position_mm), levels, axis=0)
     muscles_mm = papillaries(traits, contours[0], depth_mm, grid)
-    image = heart(traits, rng, image, fields, muscles_mm, depth_mm)
+    image = heart(traits, rng, image, contours, muscles_mm, depth_mm)
     image = image.reshape(-1, levels, y.size, x.size).mean(1)
     image = ndimage.gaussian_filter(image, (0, traits["blur"], traits["blur"]))
     middle = slice(levels // 2, None, levels)
     contours = tuple(Outline(*(part[middle] for part in contour)) for contour in contours)
-    fields = tuple(tuple(part[middle] for part in field) for field in fields)
-    return Scene(image, contours, fields, depth_mm[middle])
+    return Scene(image, contours, depth_mm[middle])
 
 
 def scan(traits, rng, clean):

@@ -62,11 +62,9 @@ def draw_label_map(rng, scene, sds_mm):
     LV is in endo, MYO in the rest of epi, and RV in the rest of rv.
     """
     inside = []
-    for contour, (excess_mm, theta), sd_mm in zip(
-        scene.contours, scene.fields, sds_mm, strict=True
-    ):
+    for contour, sd_mm in zip(scene.contours, sds_mm, strict=True):
         stray_mm = HABIT_MM * rng.standard_normal() + sd_mm * hand(rng, contour)
-        inside.append(excess_mm < on_rays(stray_mm, theta))
+        inside.append(contour.excess_mm < on_rays(stray_mm, contour.theta))
     drawn = scene.depth_mm > BASE_MM * rng.standard_normal()
     return np.select(inside, [3, 2, 1]).astype(np.uint8) * drawn[:, None, None]
 
@@ -74,8 +72,8 @@ def draw_label_map(rng, scene, sds_mm):
 def class_probabilities(scene, sds_mm):
     """What `draw_label_map` gives on average, in closed form [Z, H, W, C], summing to 1."""
     lv, epi, rv = (
-        special.ndtr(-excess_mm / np.hypot(HABIT_MM, on_rays(sd_mm, theta)))
-        for (excess_mm, theta), sd_mm in zip(scene.fields, sds_mm, strict=True)
+        special.ndtr(-contour.excess_mm / np.hypot(HABIT_MM, on_rays(sd_mm, contour.theta)))
+        for contour, sd_mm in zip(scene.contours, sds_mm, strict=True)
     )
     drawn = special.ndtr(scene.depth_mm / BASE_MM)[:, None, None]
     myo, rv = (1 - lv) * epi, (1 - lv) * (1 - epi) * rv

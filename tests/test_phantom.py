@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from bwcr_tf import anatomy, annotators, phantom
 
 SUBJECTS = range(1, 6)
+PIXEL = np.zeros((1, 1)), np.zeros((1, 1))  # a grid of one
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,10 @@ def test_probabilities_are_a_distribution(volumes):
 def test_probabilities_are_the_mean_over_annotators():
     _, found, sds_mm = scene(1)
     crop = np.s_[:, 25:-25:2, 25:-25:2]
-    found = found._replace(fields=[[part[crop] for part in field] for field in found.fields])
+    contours = [
+        c._replace(excess_mm=c.excess_mm[crop], theta=c.theta[crop]) for c in found.contours
+    ]
+    found = found._replace(contours=contours)
     p = annotators.class_probabilities(found, sds_mm)
     rng, count = np.random.default_rng(0), 300
     counts = np.zeros_like(p)
@@ -108,7 +112,7 @@ def test_the_drawn_label_is_calibrated(volumes):
 
 def circle(levels, radius_mm=30.0):
     radii_mm = np.full((levels, len(anatomy.ANGLES)), radius_mm)
-    return anatomy.Outline(np.zeros((levels, 2)), radii_mm)
+    return anatomy.outline(np.zeros((levels, 2)), radii_mm, PIXEL)
 
 
 def test_annotators_agree_on_contrast_and_stray_without():
@@ -159,7 +163,7 @@ def test_anatomy_follows_the_group():
     middle, endo, wall, rv = np.array([20.0]), {}, {}, {}
     for group in anatomy.GROUPS:
         traits = anatomy.draw_traits(np.random.default_rng(0), group)
-        outlines = anatomy.outlines(traits, "ED", middle, np.zeros((1, 2)))
+        outlines = anatomy.outlines(traits, "ED", middle, np.zeros((1, 2)), PIXEL)
         endo[group], epi, rv[group] = (o.radius_mm[0] for o in outlines)
         wall[group] = epi - endo[group]
     assert max(endo, key=lambda g: endo[g].mean()) == "DCM"
