@@ -58,9 +58,11 @@ def draw_traits(rng, group):
     )  # fmt: skip
 
 
-def base_mm(traits, frame):
-    """How far the base has moved towards the apex since ED."""
-    return traits["es_base_mm"] if frame == "ES" else 0.0
+def in_frame(traits, frame):
+    """Traits of a subject in one frame, "ED" or "ES": moved base, contracted ventricles."""
+    if frame == "ES":
+        return traits | dict(base_mm=traits["es_base_mm"], rv_contraction=0.85)
+    return traits | dict(base_mm=0.0, rv_contraction=1.0, contraction=1.0)
 
 
 def bump(angle, center, width):
@@ -74,43 +76,43 @@ def taper(depth, power):
     return np.sign(rest) * np.abs(rest) ** power
 
 
-def ventricle_mm(traits, frame, depth, angle):
+def left_ventricle_mm(traits, depth, angle):
     """Endocardial and epicardial radius [L, A] of a round LV; ES keeps its muscle's area."""
     diastole = traits["lv_mm"] * traits["scale"]
-    endo = diastole * (traits["contraction"] if frame == "ES" else 1.0)
+    endo = diastole * traits["contraction"]
     scar = traits["infarct"] * bump(angle, traits["infarct_angle"], 1.0)
     wall = traits["wall_mm"] * (1 + traits["septal"] * np.cos(angle)) * (1 - scar)
     epi = np.sqrt(endo**2 + (diastole + wall) ** 2 - diastole**2)
     return endo * taper(depth, 0.6), epi * taper(depth * 0.92, 0.6)
 
 
-def outlines(traits, frame, depth_mm, breath_mm, grid):
+def right_ventricle_mm(traits, depth, angle):
+    """Radius [L, A] of an elliptic RV about its own centre."""
+    size = traits["rv"] * traits["scale"] * traits["rv_contraction"] * taper(depth, 0.9)
+    across, along = traits["rv_mm"]
+    return size * (across * along / np.hypot(along * np.cos(angle), across * np.sin(angle)))
+
+
+def outlines(traits, depth_mm, breath_mm, grid):
     """Outlines of endocardium, epicardium and RV, `depth_mm` [L] below the base.
 
     `breath_mm` [L, 2] shifts each level: every slice is scanned in a breath-hold of its own.
     """
-    depth = depth_mm / (traits["length_mm"] - base_mm(traits, frame))
+    depth = depth_mm / (traits["length_mm"] - traits["base_mm"])
     angle = ANGLES - traits["rotation"]  # 0 points from the LV to the RV
     k = np.arange(2, 6)[:, None, None]
     waves = np.exp(1j * (k * angle + depth[:, None])) / k  # [K, L, A]: they twist with depth
     wobble = 1 + np.einsum("sk,kla->sla", traits["wobble"], waves).real
-    endo, epi = ventricle_mm(traits, frame, depth, angle)
+    endo, epi = left_ventricle_mm(traits, depth, angle)
     endo, epi = endo * wobble[0], epi * wobble[:2].mean(0)
     atrium = special.expit(-(depth_mm[:, None] + 4) / 2)  # above the base the wall thins
     epi = np.maximum(epi - 0.7 * atrium * (epi - endo), endo + 2)
-    rv = right_ventricle_mm(traits, frame, depth, angle) * wobble[2]
+    rv = right_ventricle_mm(traits, depth, angle) * wobble[2]
     center = traits["center_mm"] + depth_mm[:, None] * traits["tilt"] + breath_mm
     to_rv = np.array([np.cos(traits["rotation"]), np.sin(traits["rotation"])])
     rv_center = center + 0.7 * epi.mean(1)[:, None] * to_rv
     pairs = (center, endo), (center, epi), (rv_center, rv)
     return tuple(outline(*pair, grid) for pair in pairs)
-
-
-def right_ventricle_mm(traits, frame, depth, angle):
-    """Radius [L, A] of an elliptic RV about its own centre."""
-    size = traits["rv"] * traits["scale"] * (0.85 if frame == "ES" else 1.0) * taper(depth, 0.9)
-    across, along = traits["rv_mm"]
-    return size * (across * along / np.hypot(along * np.cos(angle), across * np.sin(angle)))
 
 
 def on_rays(table, theta):
@@ -205,16 +207,16 @@ def heart(traits, rng, image, contours, muscles_mm, depth_mm):
     return image
 
 
-def make_scene(traits, rng, frame):
-    """The Scene of a subject in one frame, "ED" or "ES"; `rng` draws its textures."""
+def make_scene(traits, rng):
+    """The Scene of a subject `in_frame`; `rng` draws its textures."""
     position_mm = traits["first_mm"] + traits["slice_mm"] * np.arange(traits["num_slices"])
-    depth_mm = np.add.outer(position_mm - base_mm(traits, frame), SUBLEVELS_MM).ravel()
+    depth_mm = np.add.outer(position_mm - traits["base_mm"], SUBLEVELS_MM).ravel()
     breath_mm = traits["breath_mm"][: len(position_mm)]
     y, x = (
         np.float32(traits["pixel_mm"] * (np.arange(n) - (n - 1) / 2)) for n in traits["size"]
     )
     grid, levels = (x[None], y[:, None]), len(SUBLEVELS_MM)
-    contours = outlines(traits, frame, depth_mm, np.repeat(breath_mm, levels, axis=0), grid)
+    contours = outlines(traits, depth_mm, np.repeat(breath_mm, levels, axis=0), grid)
     image = np.repeat(thorax(traits, rng, grid, position_mm), levels, axis=0)
     muscles_mm = papillaries(traits, contours[0], depth_mm, grid)
     image = heart(traits, rng, image, contours, muscles_mm, depth_mm)

@@ -31,8 +31,9 @@ def group_of(number):
 def make_volume(seed, number, frame):
     """One frame, "ED" or "ES", of patient `number`: a pure function of its arguments."""
     traits = anatomy.draw_traits(np.random.default_rng([seed, number]), group_of(number))
+    traits = anatomy.in_frame(traits, frame)
     rng = np.random.default_rng([seed, number, FRAMES[frame]])
-    scene = anatomy.make_scene(traits, rng, frame)
+    scene = anatomy.make_scene(traits, rng)
     sds_mm = annotators.doubt_mm(traits, scene)
     label_map = annotators.draw_label_map(rng, scene, sds_mm)
     probabilities = annotators.class_probabilities(scene, sds_mm)

@@ -20,7 +20,8 @@ def volumes():
 def scene(number):
     """Traits, `anatomy.Scene` and `annotators.doubt_mm` of a subject's ED."""
     traits = anatomy.draw_traits(np.random.default_rng([0, number]), phantom.group_of(number))
-    found = anatomy.make_scene(traits, np.random.default_rng(number), "ED")
+    traits = anatomy.in_frame(traits, "ED")
+    found = anatomy.make_scene(traits, np.random.default_rng(number))
     return traits, found, annotators.doubt_mm(traits, found)
 
 
@@ -162,8 +163,8 @@ def test_systole_has_smaller_cavities_of_plausible_size(volumes):
 def test_anatomy_follows_the_group():
     middle, endo, wall, rv = np.array([20.0]), {}, {}, {}
     for group in anatomy.GROUPS:
-        traits = anatomy.draw_traits(np.random.default_rng(0), group)
-        outlines = anatomy.outlines(traits, "ED", middle, np.zeros((1, 2)), PIXEL)
+        traits = anatomy.in_frame(anatomy.draw_traits(np.random.default_rng(0), group), "ED")
+        outlines = anatomy.outlines(traits, middle, np.zeros((1, 2)), PIXEL)
         endo[group], epi, rv[group] = (o.radius_mm[0] for o in outlines)
         wall[group] = epi - endo[group]
     assert max(endo, key=lambda g: endo[g].mean()) == "DCM"
