@@ -49,6 +49,7 @@ class Collection:
 
     @property
     def num_classes(self):
+        """Background included."""
         return len(self.classes) + 1
 
 
