@@ -54,7 +54,8 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-    tf.config.experimental.enable_op_determinism()
+    if not FLAGS.jit:  # Keras compiles nothing while it is on, whatever it is asked for
+        tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     plan, subjects = find_data()
     folder = run_folder()
