@@ -188,7 +188,9 @@ def test_mixed_precision_trains_to_a_network_in_float32(acdc, trained, tmp_path)
 
 def test_jit_compiles(acdc, tmp_path):
     flags = train_flags(acdc, tmp_path, "--method=da", "--ntr=2", "--steps=2", "--jit")
-    assert "jit_compile=False" not in run("train.py", *flags).stderr  # says Keras if it does not
+    assert (
+        "jit_compile=False" not in run("train.py", *flags).stderr
+    )  # says Keras if it does not
 
 
 def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, trained, tmp_path):
