@@ -1,16 +1,14 @@
 """Scans and label maps from disk: believed only once header and pixels agree (SimpleITK)."""
 
 import contextlib
-import gzip
 import itertools
 import math
-import os
-import pathlib
-import re
 import zlib
 
 import numpy as np
 import SimpleITK as sitk
+
+from bwcr_tf import headers
 
 
 class DataError(ValueError):
@@ -26,21 +24,16 @@ def read_image(path):
     image = _read_series(path) if path.is_dir() else _read_file(path)
     image = sitk.Cast(image, sitk.sitkFloat32)
     pixels = sitk.GetArrayViewFromImage(image)
-    _check_finite(path, pixels)
+    with _reading(path):
+        headers.check_finite(pixels)
     if pixels.min() == pixels.max():
         raise DataError(f"{path}: constant image, every pixel is {pixels.min():g}")
     return image
 
 
-def _check_finite(path, pixels):
-    if wrong := np.count_nonzero(~np.isfinite(pixels)):
-        raise DataError(f"{path}: {wrong} pixels are NaN or infinite")
-
-
 def read_header(path):
     """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
-    with _reading(path):
-        reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
+    reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
     return orientation(reader), reader.GetSize(), reader.GetSpacing()
 
 
@@ -104,11 +97,13 @@ _ERRORS = OSError, EOFError, RuntimeError, ValueError, ArithmeticError, MemoryEr
 
 @contextlib.contextmanager
 def _reading(path):
-    """Turns what the libraries raise while they read `path` into a DataError of one line."""
+    """Turns what is raised while `path` is read into a DataError of one line."""
     try:
         yield
     except DataError:
         raise
+    except headers.Mismatch as error:
+        raise DataError(f"{path}: {error}") from error
     except _ERRORS as error:
         reason = " ".join(str(error).rpartition("ERROR: ")[2].split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read ({reason[-300:]})") from error
@@ -120,49 +115,37 @@ def _read_file(path):
 
 
 def _read_series(folder):
-    files = dicom_files(folder)
+    """The volume of a folder's one DICOM series, its slices in the order of their positions."""
+    slices = {file: _whole(file) for file in dicom_files(folder)}
+    series = {r.HasMetaDataKey(_SERIES) and r.GetMetaData(_SERIES) for r in slices.values()}
+    if len(series) != 1:
+        found = f"{len(series)} DICOM series in {len(slices)} files"
+        raise DataError(f"{folder}: {found}; expected one")
+    axes = np.array([reader.GetDirection() for reader in slices.values()])
+    if np.ptp(axes, axis=0).max() > 1e-3:
+        raise DataError(f"{folder}: slices in several orientations; expected one")
+    normal = axes[0, 2::3]
+    names = sorted(slices, key=lambda name: normal @ slices[name].GetOrigin())
+    places = [slices[name].GetOrigin() for name in names]
+    gaps_mm = [math.dist(*pair) for pair in itertools.pairwise(places)]
+    if gaps_mm and not max(gaps_mm) < 1.1 * min(gaps_mm):
+        raise DataError(
+            f"{folder}: slices {min(gaps_mm):g} to {max(gaps_mm):g} mm apart; expected one step"
+        )
     with _reading(folder):
-        names = _slices(folder, files)
-        places = [_whole(name).GetOrigin() for name in names]
-        gaps_mm = [math.dist(*pair) for pair in itertools.pairwise(places)]
-        if gaps_mm and not max(gaps_mm) < 1.1 * min(gaps_mm):
-            raise DataError(
-                f"{folder}: slices {min(gaps_mm):g} to {max(gaps_mm):g} mm apart; expected one step"
-            )
         return sitk.ReadImage(names)
 
 
-def _slices(folder, files):
-    """The files of a folder's one DICOM series in ITK's order of the slices."""
-    series = {}
-    "".join(map(str, files)).encode()  # fails where ITK ends the process
-    for parent in sorted({str(file.parent) for file in files}):
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(parent):
-            series[uid] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(parent, uid)
-    if len(series) != 1:
-        found = f"{len(series)} DICOM series in {len(files)} files"
-        raise DataError(f"{folder}: {found}; expected one")
-    names = [pathlib.Path(name) for name in next(iter(series.values()))]
-    if lost := sorted(set(files) - set(names)):
-        raise DataError(f"{lost[0]}: no readable slice of the series beside it")
-    return names
-
-
-_LONG = rb"(?!#|[^:]*:=).{500}"  # neither a comment nor a key
-_MANY = rb"\W*NDims(?!\W*\d\s)"
-_CRASH = {".nrrd": _LONG, ".nhdr": _LONG, ".mha": _MANY, ".mhd": _MANY}  # lines that end ITK
+_SERIES = "0020|000e"  # Series Instance UID
 
 
 def _header(path):
     """ITK's reader of a file after its header, which must be that of a 3D scan."""
-    if crash := _CRASH.get(path.suffix.lower()):
-        with open(path, "rb") as file:
-            for line in itertools.takewhile(bytes.strip, file):
-                if re.match(crash, line):
-                    raise DataError(f"{path}: strange line {line[:20]}... in its header")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
-    reader.ReadImageInformation()
+    with _reading(path):
+        headers.check_header(path)
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
+        reader.ReadImageInformation()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if (reader.GetDimension(), reader.GetNumberOfComponents()) != (3, 1) or "complex" in kind:
         raise DataError(
@@ -178,50 +161,7 @@ def _header(path):
 
 def _whole(path):
     """ITK's reader of a file with all pixels that its header says, for which ITK will make room."""
-    reader, name = _header(path), path.name.lower()
-    count = math.prod(reader.GetSize())
-    most = 1032 * path.stat().st_size  # what deflate can pack into the file
-    if name.endswith((".nii", ".nii.gz")):
-        size = int(reader.GetMetaData("bitpix")) // 8
-        found = _nifti_pixels(path, reader, min(count * size, most))
-    elif name.endswith(tuple(_CRASH)):
-        size = sitk.Image(1, 1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
-        found = _text_pixels(path, count * size)
-    else:
-        size, found = 1, most
-    if found < count * size:
-        raise DataError(f"{path}: {found} bytes of pixels; its header says {count * size}")
+    reader = _header(path)
+    with _reading(path):
+        headers.check_pixels(path, reader)
     return reader
-
-
-def _nifti_pixels(path, reader, size):
-    """Bytes of pixels in a NIfTI file, where `size` are needed. Raises on what ITK is silent about.
-
-    That is a gzip file cut short, a spacing of zero, which it takes for 1 mm, and values that
-    are not finite, which it takes for zero.
-    """
-    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-        header = file.read(348)
-        order = "<" if header[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
-        file.seek(max(348, int(np.frombuffer(header, order + "f4", 1, 108)[0])))  # vox_offset
-        pixels = file.read(size + 2**20)  # past the end, where gzip checks its sum
-    spacing_mm = np.frombuffer(header, order + "f4", 3, 80)
-    if not 0 < spacing_mm.min() <= spacing_mm.max() < np.inf:
-        raise DataError(f"{path}: spacing {spacing_mm.tolist()} mm; expected above zero")
-    if kind := {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype")):
-        values = np.frombuffer(pixels, order + kind, min(size, len(pixels)) // int(kind[1]))
-        _check_finite(path, values)
-    return len(pixels)
-
-
-def _text_pixels(path, size):
-    """Bytes of pixels in a NRRD or MetaImage file or the one it names, where `size` are needed."""
-    content = path.read_bytes()
-    head = re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
-    pixels = content[len(head) :]
-    apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", head)
-    if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
-        pixels = file.read_bytes()
-    if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", head):
-        pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
-    return len(pixels)
