@@ -86,7 +86,8 @@ def score_last(folder, cases, classes):
 
 
 def summarize(rows, classes):
-    """Mean and sd over test volumes of each metric by class, and which values are undefined."""
+    """Mean and sd over test volumes of each metric by class (None if undefined in all of them),
+    and which values are undefined."""
     scores, undefined = {}, []
     for name in (*classes, "all"):
         of_class = [row for row in rows if row["class"] == name]
@@ -96,8 +97,8 @@ def summarize(rows, classes):
             if values.size:
                 kept = values[~np.isnan(values)]
                 scores[name][metric] = {
-                    "mean": inference.mean(kept),
-                    "sd": float(kept.std()) if kept.size else float("nan"),
+                    "mean": float(kept.mean()) if kept.size else None,  # JSON has no NaN
+                    "sd": float(kept.std()) if kept.size else None,
                     "volumes": int(kept.size),
                 }
                 undefined += [
@@ -121,16 +122,19 @@ def to_table(scores, metrics=inference.COLUMNS[3:]):
     """The summary as text: mean +- sd over volumes, in per cent and mm."""
     lines = [f"{'class':>10}" + "".join(f"{metric:>15}" for metric in metrics)]
     for name, columns in scores.items():
-        cells = []
-        for metric in metrics:
-            factor = 1 if metric in ("hd95_mm", "nll", "brier") else 100
-            value = columns.get(metric)
-            cells.append(
-                f"{factor * value['mean']:.2f} +- {factor * value['sd']:.2f}" if value else ""
-            )
+        cells = [to_cell(metric, columns.get(metric)) for metric in metrics]
         lines.append(f"{name:>10}" + "".join(f"{cell:>15}" for cell in cells))
     lines.append("mean +- sd over test volumes; dice, ece and tace in per cent")
     return "\n".join(lines)
+
+
+def to_cell(metric, value):
+    if not value:
+        return ""
+    if not value["volumes"]:
+        return "undefined"
+    factor = 1 if metric in ("hd95_mm", "nll", "brier") else 100
+    return f"{factor * value['mean']:.2f} +- {factor * value['sd']:.2f}"
 
 
 def draw(folder, method, cases, rows, pooled, predict):

@@ -134,7 +134,7 @@ def to_table(scores, calibrated):
     ]
     order = sorted(scores, key=lambda key: (_METRICS.index(key[1]), key[0] != "all"))
     for name, metric in order:
-        cells = [to_cell(metric, table[name, metric]) for table in (scores, calibrated)]
+        cells = [to_cell(metric, table.get((name, metric))) for table in (scores, calibrated)]
         count = len(scores[name, metric])
         lines.append(f"| {metric} | {name} | {count} | {cells[0]} | {cells[1]} |")
     lines.append(
@@ -146,6 +146,8 @@ def to_table(scores, calibrated):
 
 
 def to_cell(metric, values):
+    if values is None:
+        return "undefined"
     factor = 1 if metric in _AS_THEY_ARE else 100
     low, high = statistics.bootstrap_interval(factor * values)
     digits = 3 if factor == 1 else 1

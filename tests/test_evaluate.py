@@ -21,10 +21,10 @@ def test_summary_leaves_out_and_names_what_is_undefined():
         "mean": pytest.approx(0.6), "sd": pytest.approx(0.1), "volumes": 2
     }  # fmt: skip
     assert summary["scores"]["all"]["dice"]["volumes"] == 1
-    assert summary["scores"]["LV"]["hd95_mm"]["volumes"] == 0
+    assert summary["scores"]["LV"]["hd95_mm"] == {"mean": None, "sd": None, "volumes": 0}
     assert "tace" not in summary["scores"]["LV"]
     assert (
         len(summary["undefined"]) == 3 and "a LV hd95_mm: the class" in summary["undefined"][0]
     )
     table = evaluate.to_table(summary["scores"])
-    assert "60.00 +- 10.00" in table and "nan +- nan" in table and "20.00 +- 10.00" in table
+    assert "60.00 +- 10.00" in table and "undefined" in table and "20.00 +- 10.00" in table

@@ -74,6 +74,14 @@ def test_scores_are_means_over_subjects_with_intervals(folder):
     assert found["tace", "LV"][:2] == ["1", "1.0 [1.0, 1.0]"]  # nan is left out
 
 
+def test_what_is_undefined_after_the_temperature_is_called_so(folder):
+    write_scores(folder, 0.2)
+    path = folder / "scores_calibrated.csv"
+    path.write_text(path.read_text().replace("0.010000,0.001000", "nan,nan"))
+    found = cells(model_card.to_markdown(folder))
+    assert found["tace", "LV"] == ["1", "1.0 [1.0, 1.0]", "undefined"]
+
+
 def test_card_goes_into_the_saved_model_too(folder):
     (folder / "saved_model").mkdir()
     model_card.write(folder)
