@@ -11,11 +11,11 @@ from absl import flags, logging
 
 from bwcr_tf import (
     analysis,
+    cache,
     command,
     figures,
     inference,
     model_card,
-    preprocess,
     runs,
     temperature,
 )
@@ -36,7 +36,7 @@ def main(_):
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
     data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
-    cases = preprocess.prepare(
+    cases = cache.prepare(
         plan.subjects("test", data_dir),
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],

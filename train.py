@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 from bwcr_tf import (
+    cache,
     command,
     datasets,
     export,
@@ -61,7 +62,7 @@ def main(_):
     folder = run_folder()
     runs.claim(folder, run_flags(), plan)
     cases = {
-        part: preprocess.prepare(subjects[part], plan.settings, FLAGS.cache_dir)
+        part: cache.prepare(subjects[part], plan.settings, FLAGS.cache_dir)
         for part in ("training", "validation")
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from bwcr_tf import checkpoints, command, model_card, preprocess, runs, temperature, unet
+from bwcr_tf import cache, checkpoints, command, model_card, preprocess, runs, temperature, unet
 from bwcr_tf.scans import DataError
 
 FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has its own
@@ -36,9 +36,7 @@ def validation_cases(plan, run_flags):
     """The preprocessed validation subjects of a run, from its folders or those of the flags."""
     data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
     subjects = plan.subjects("validation", data_dir)
-    return preprocess.prepare(
-        subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"]
-    )
+    return cache.prepare(subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"])
 
 
 def load_best(folder):

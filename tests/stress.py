@@ -24,6 +24,7 @@ import numpy as np
 from conftest import ROOT, write_patient
 
 from bwcr_tf import checkpoints, datasets, predict, preprocess, runs
+from bwcr_tf.cache import load_case, prepare
 from bwcr_tf.export import load_best
 from bwcr_tf.scans import DataError
 
@@ -144,15 +145,15 @@ def cache(scratch, count, rng):
     """`count` processes prepare the same volumes at once."""
     del rng
     subjects = datasets.find("acdc", make_data(scratch / "data")).pool
-    expected = preprocess.prepare(subjects, SETTINGS, scratch / "alone", 1)
+    expected = prepare(subjects, SETTINGS, scratch / "alone", 1)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
         arguments = ([value] * count for value in (subjects, SETTINGS, scratch / "shared", 1))
-        found = list(pool.map(preprocess.prepare, *arguments))
+        found = list(pool.map(prepare, *arguments))
     files = sorted(path.name for path in (scratch / "shared").iterdir())
     assert files == sorted(path.name for path in (scratch / "alone").iterdir())
-    found.append([preprocess.load_case(scratch / "shared" / name) for name in files])
-    alone = [preprocess.load_case(scratch / "alone" / name) for name in files]
+    found.append([load_case(scratch / "shared" / name) for name in files])
+    alone = [load_case(scratch / "alone" / name) for name in files]
     for cases in found[:-1]:
         assert all(equal(a, b) for a, b in zip(cases, expected, strict=True))
     assert all(equal(a, b) for a, b in zip(found[-1], alone, strict=True))
@@ -227,7 +228,7 @@ def mutate(content, rng):
 
 
 def read_cache(path):
-    case = preprocess.load_case(path)
+    case = load_case(path)
     return case and [getattr(case, f) for f in ("image", "label_map", "distance", "grid")]
 
 

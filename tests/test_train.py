@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, shared
 
-from bwcr_tf import inference, metrics, preprocess, runs, unet
+from bwcr_tf import cache, inference, metrics, runs, unet
 
 SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
 SMALL += ["--ntr=4"]
@@ -97,7 +97,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     assert len(rows) == 4 * 4  # volumes; classes and `all`
     plan, flags = runs.load_plan(folder), runs.read_flags(folder)
     subjects = plan.subjects("test", flags["data_dir"])
-    case = preprocess.prepare(subjects, plan.settings, flags["cache_dir"])[1]
+    case = cache.prepare(subjects, plan.settings, flags["cache_dir"])[1]
     network = unet.load(folder / "best.keras")
     p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image[..., None])))
     row = next(r for r in rows if (r["volume"], r["class"]) == (case.name, "all"))
