@@ -35,9 +35,8 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
-    data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
     cases = cache.prepare(
-        plan.subjects("test", data_dir),
+        plan.subjects("test", FLAGS.data_dir or runs.data_dir(run_flags)),
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
@@ -152,7 +151,8 @@ def draw(folder, method, cases, rows, pooled, predict):
         case = cases[index]
         z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
         title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
-        panels.append((title, case.image[z], case.label_map[z], predict(case.image)[z]))
+        probabilities = predict(case.image[z : z + 1])[0]
+        panels.append((title, case.image[z], case.label_map[z], probabilities))
     figures.panels(panels, folder / "panels.png")
 
 

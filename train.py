@@ -39,8 +39,8 @@ flags.DEFINE_string("cache_dir", "cache", "Folder of preprocessed volumes.")
 flags.DEFINE_integer("steps", 50000, "Training steps.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 1e-4, "Adam's; it falls linearly to 1e-3 of that.", 0.0)
-flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [192, or from the data]")
-flags.DEFINE_float("pixel_mm", None, "Pixel spacing of the grid, mm. [the data set's]")
+flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [192, or the data's]", 16)
+flags.DEFINE_float("pixel_mm", None, "Pixel spacing of the grid, mm. [the data set's]", 1e-3)
 flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
 flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
 flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
@@ -48,7 +48,7 @@ flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", low
 flags.DEFINE_bool("mixed_precision", False, "Activations in bfloat16, all else in float32.")
 flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
 flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.")
+flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", lower_bound=0)
 flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
 flags.register_validator("temperature", temperature.valid, "expected none, fit or above 0")
 FLAGS = flags.FLAGS
@@ -151,8 +151,8 @@ def find_data():
         raise datasets.DataError(
             f"size={FLAGS.size}: expected a multiple of 16, for four poolings"
         )
-    directory = pathlib.Path(FLAGS.data_dir or f"data/{FLAGS.dataset}")
-    if FLAGS.dataset == "phantom" and not directory.exists():
+    directory = pathlib.Path(runs.data_dir(run_flags()))
+    if FLAGS.dataset == "phantom":
         phantom.write(directory)
     collection = datasets.find(FLAGS.dataset, directory)
     split = datasets.split(FLAGS.dataset, collection, FLAGS.ntr, FLAGS.run)

@@ -1,16 +1,16 @@
 """Where a network errs: by distance to the boundary, by leakage, against the truth (NumPy).
 
 `measure` returns sums over the pixels of one volume, `pool` adds volumes up, and `summarize`
-turns the sums into the numbers of summary.json. Pixel lengths scale with the grid, as R does.
+turns the sums into the numbers of summary.json.
 """
 
 import numpy as np
 
 from bwcr_tf import boundary, metrics
 
-BAND_EDGES = (0, 1, 2, 3, 5, 10, 20)  # pixels; then come the slices without a boundary
+BAND_EDGES = (0, 1, 2, 3, 5, 10, 20)  # pixels of any grid; then slices without a boundary
 AWAY = 4.0  # pixels of a grid of 192 that leaked probability is away from its own boundary
-RADIUS = 10.0  # R of Eq. (3), pixels of a grid of 192
+RADIUS = 10.0  # pixels of a grid of 192 that are near the foreground, whatever a run's R is
 _FARTHEST = 64  # whole pixels of distance that leakage is matched over
 
 

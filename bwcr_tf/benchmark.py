@@ -33,8 +33,12 @@ flags.DEFINE_integer("repeats", 7, "Timed calls of each part, after one that is 
 flags.DEFINE_integer("threads", 0, "Threads of TensorFlow; 0: one per core.")
 flags.DEFINE_bool("mixed_precision", False, "Time the parts and steps in mixed precision.")
 flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
-flags.DEFINE_list("sections", ["training", "volumes", "startup"], "Also: variants.")
+SECTIONS = {"training", "variants", "volumes", "startup"}
+flags.DEFINE_list("sections", sorted(SECTIONS - {"variants"}), "Also: variants.")
 flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
+flags.register_validator(
+    "sections", lambda names: set(names) <= SECTIONS, "training, variants, volumes or startup"
+)
 FLAGS = flags.FLAGS
 STEPS_PER_CALL = 10  # of the variant
 
@@ -48,9 +52,9 @@ def main(_):
         FLAGS.size, FLAGS.batch_size, FLAGS.width, FLAGS.mixed_precision, FLAGS.jit
     )
     table = describe(setup)
-    sections = {f.__name__: f for f in (training, variants, volumes, startup)}
-    for name in FLAGS.sections:
-        table |= sections[name](setup)
+    for section in (training, variants, volumes, startup):
+        if section.__name__ in FLAGS.sections:
+            table |= section(setup)
     for name, value in table.items():
         print(f"{name:50} {value if isinstance(value, str) else f'{value:.3g}'}")
     if FLAGS.json:

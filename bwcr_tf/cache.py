@@ -101,5 +101,13 @@ def load_case(path):
         return preprocess.Case(
             **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):
         return None

@@ -12,7 +12,7 @@ def paths(folder):
 
     TensorFlow writes the index last, and a checksum with every tensor.
     """
-    found = [path.with_suffix("") for path in folder.glob("step-*.index")]
+    found = [path.with_suffix("") for path in folder.glob("step-[0-9]*.index")]
     return [str(path) for path in sorted(found, key=lambda path: int(path.name[5:]))[::-1]]
 
 

@@ -192,7 +192,8 @@ def find(name, directory):
     """The Collection that `directory` holds.
 
     Raises:
-      DataError: nothing is there, saying where the data set is obtained and its layout.
+      DataError: nothing is there, saying where the data set is obtained and its layout; or two
+        subjects, one for test perhaps, have one name.
     """
     dataset, directory = DATASETS[name], pathlib.Path(directory)
     collection = dataset.read(directory) if directory.is_dir() else None
@@ -200,6 +201,9 @@ def find(name, directory):
         raise DataError(
             f"{directory}: no {name} data here. Source: {dataset.source}. Layout: {dataset.layout}"
         )
+    count = collections.Counter(subject.name for subject in collection.pool + collection.test)
+    if twice := [name for name, times in count.items() if times > 1]:
+        raise DataError(f"{directory}: {twice[0]} is there twice; expected one of each name")
     return collection
 
 

@@ -22,20 +22,18 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
+    cases = validation_cases(plan, run_flags) if FLAGS.temperature == "fit" else ()
+    path = folder / "saved_model"
+    record = export_run(folder, FLAGS.temperature, plan, run_flags, cases)
     if FLAGS.format == "onnx":
-        path, record = folder / "model.onnx", temperature.load(folder) or {"temperature": 1.0}
+        path = folder / "model.onnx"
         export_onnx(temperature.scale(load_best(folder), record["temperature"]), path)
-    else:
-        cases = validation_cases(plan, run_flags) if FLAGS.temperature == "fit" else ()
-        path = folder / "saved_model"
-        record = export_run(folder, FLAGS.temperature, plan, run_flags, cases)
     print(f"{path}: temperature {record['temperature']:.3f}")
 
 
 def validation_cases(plan, run_flags):
     """The preprocessed validation subjects of a run, from its folders or those of the flags."""
-    data_dir = FLAGS.data_dir or run_flags.get("data_dir", f"data/{plan.dataset}")
-    subjects = plan.subjects("validation", data_dir)
+    subjects = plan.subjects("validation", FLAGS.data_dir or runs.data_dir(run_flags))
     return cache.prepare(subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"])
 
 
@@ -214,7 +212,10 @@ def export_run(folder, choice, plan, run_flags, cases):
 if __name__ == "__main__":
     flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
     flags.DEFINE_enum(
-        "format", "saved_model", ["saved_model", "onnx"], "Writes saved_model/ or model.onnx."
+        "format",
+        "saved_model",
+        ["saved_model", "onnx"],
+        "Writes saved_model/; onnx: model.onnx, too.",
     )
     flags.DEFINE_string("temperature", None, "none, fit or a value. [the run's; else none]")
     flags.DEFINE_string("data_dir", None, "Folder of the data set, for fit. [the run's]")

@@ -47,7 +47,7 @@ def save(figure, path):
 
 
 def reliability_diagram(tables, path):
-    """Accuracy against confidence, a curve for each (name, metrics.reliability table).
+    """Accuracy against confidence, a curve for each of {name: metrics.reliability table}.
 
     The lower panel shows what share of the pixels each bin holds.
     """

@@ -34,16 +34,16 @@ def define_flags():
     flags.DEFINE_list(
         "consistency_scales", [], "lambda of `cr` for Table 1, such as 0.01,0.1,1,10."
     )
-    flags.register_validator("consistency_scales", numbers, "expected numbers")
+    flags.register_validator("consistency_scales", numbers, "expected numbers above zero")
     flags.DEFINE_string("dataset", "phantom", "Data set, as in train.py.")
     flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
     flags.DEFINE_bool("print_commands", False, "Only print what remains, a line for each run.")
 
 
 def numbers(texts):
-    """Whether all texts are numbers, none below zero."""
+    """Whether all texts are numbers above zero: a lambda of zero is DA."""
     try:
-        return all(float(text) >= 0 for text in texts)
+        return all(float(text) > 0 for text in texts)
     except ValueError:
         return False
 
@@ -97,16 +97,30 @@ def make_job(method, dataset, ntr, run, runs_dir, others, python):
 def other_flags(job):
     """Which flag of a finished job its folder was not made with, in words, or None.
 
-    train.py refuses such a folder, but is not called for what is finished. Only arguments of
-    the form --name=value are looked at.
+    train.py refuses such a folder, but is not called for what is finished. A flag that is not
+    asked for now is not looked at: only train.py knows its default.
     """
     made_with = runs.read_flags(job.folder)
-    for argument in job.train:
-        name, _, value = argument.removeprefix("--").partition("=")
-        old = made_with.get(name)
-        if value and not name.endswith("_dir") and old and not same(old, value):
+    for name, value in named(job.train[2:]).items():
+        old = made_with.get(name, "none")
+        if not name.endswith("_dir") and not same(old, value):
             return f"made with --{name}={old}, not {value}"
     return None
+
+
+def named(arguments):
+    """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`."""
+    found = {}
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        if not argument.startswith("--"):
+            continue  # a value
+        name, equals, value = argument[2:].partition("=")
+        if not equals and not following.startswith("--"):
+            value = following
+        elif not equals:
+            name, value = name.removeprefix("no"), str(not name.startswith("no"))
+        found[name] = value
+    return found
 
 
 def same(a, b):
@@ -114,7 +128,7 @@ def same(a, b):
     try:
         return float(a) == float(b)
     except ValueError:
-        return a == b
+        return a.lower() == b.lower()  # True is true
 
 
 def execute(job):
@@ -135,11 +149,16 @@ def execute(job):
     return None
 
 
+def mistaken(jobs):
+    """{folder: what `other_flags` says} of the finished jobs that are not what was asked for."""
+    found = {job.folder: other_flags(job) for job in jobs if job.finished}
+    return {folder: reason for folder, reason in found.items() if reason}
+
+
 def execute_all(jobs):
     """Runs what is not finished; returns {folder: what failed}."""
     remaining = [job for job in jobs if not job.finished]
-    failures = {job.folder: other_flags(job) for job in jobs if job.finished}
-    failures = {folder: reason for folder, reason in failures.items() if reason}
+    failures = mistaken(jobs)
     started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
     print(f"{len(jobs)} runs: {done} finished, {started} to go on, {len(remaining)} remain")
     progress = Progress("runs", len(jobs), done, seconds=0.0)
@@ -162,9 +181,10 @@ def main(arguments):
         for job in jobs:
             if not job.finished:
                 print(f"{shlex.join(job.train)} && {shlex.join(job.evaluate)}")
-        return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
-    failures = execute_all(jobs)
+        failures = mistaken(jobs)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
+        failures = execute_all(jobs)
     for folder, reason in failures.items():
         print(f"failed: {folder}: {reason}", file=sys.stderr)
     sys.exit(1 if failures else 0)

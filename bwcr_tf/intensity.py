@@ -1,5 +1,7 @@
 """Random intensity transforms S_phi of a batch (Sec. 4): draw the parameters, then apply them."""
 
+import math
+
 import tensorflow as tf
 
 # (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
@@ -38,10 +40,12 @@ def draw(count, seed, probability=0.5):
 def apply(images, parameters, seed):
     """Images [B, H, W, 1] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
     pixels = images.shape[1] / 192
+    radius = max(6, math.ceil(4 * pixels * RANGES["blur_sigma"][1]))
     images = tf.pow(tf.maximum(images, 0.0), parameters["gamma"])
     images = parameters["scale"] * images + parameters["shift"]
-    images = blur(images, pixels * parameters["blur_sigma"])
-    unsharp = images - blur(images, tf.fill(tf.shape(images)[:1], pixels * _SHARPENING_SIGMA))
+    images = blur(images, pixels * parameters["blur_sigma"], radius)
+    sharpening_sigma = tf.fill(tf.shape(images)[:1], pixels * _SHARPENING_SIGMA)
+    unsharp = images - blur(images, sharpening_sigma, radius)
     images += parameters["sharpening"] * unsharp
     return images + parameters["noise_sd"] * tf.random.stateless_normal(tf.shape(images), seed)
 
@@ -55,8 +59,8 @@ def randomize(images, seed):
 def blur(images, sigma, radius=6):
     """Gaussian blur of images [B, H, W, 1] by `sigma` pixels (one per image), borders reflected.
 
-    The kernel is cut at `radius` pixels (4 sigma of the largest drawn) and sums to one; sigma 0
-    changes nothing. tensorflow-addons' `gaussian_filter2d` takes no sigma per image.
+    The kernel is cut at `radius` pixels (`apply` gives 4 sigma of the largest drawn) and sums to
+    one; sigma 0 changes nothing. tensorflow-addons' `gaussian_filter2d` takes no sigma per image.
     """
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     sigma = tf.maximum(tf.reshape(sigma, [-1, 1]), 1e-3)

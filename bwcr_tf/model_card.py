@@ -1,6 +1,7 @@
 """MODEL_CARD.md of a run: what the model was trained on, how well it does, and its limits."""
 
 import csv
+import json
 import pathlib
 
 import numpy as np
@@ -19,7 +20,7 @@ For research; not a medical device.
 
 - Data: {dataset} ({source}).
 - Training subjects ({num_training}): {training}.
-- Validation subjects ({num_validation}), for the choice of weights and of the temperature:
+- Validation subjects ({num_validation}), for the choice of {chosen}:
   {validation}.
 - Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
 - Flags: {flags}.
@@ -37,7 +38,7 @@ Temperature {temperature}: probabilities are softmax(logits / temperature). {how
 - It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
   slices were cut in another plane is outside what it was trained on.
 - What is outside the central {extent:.0f} x {extent:.0f} mm is called background, for certain.
-- Its probabilities were calibrated on {num_validation} subjects of {dataset}. On another
+- Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
 - The temperature is one number for all pixels; single structures may still be off.
 - Volume intervals of bwcr_tf.predict assume fully dependent pixels and a calibrated model.
@@ -59,8 +60,8 @@ or, in Python with TensorFlow alone:
 def write(folder):
     """Writes MODEL_CARD.md into the folder of a run, and into its saved_model/ if there is one.
 
-    It is made from split.json, flags.txt, temperature.json and, once `evaluate.py` has run,
-    scores.csv and scores_calibrated.csv.
+    It is made from split.json, flags.txt, temperature.json and, once `evaluate.py` has run with
+    that temperature, scores.csv and scores_calibrated.csv.
     """
     folder = pathlib.Path(folder)
     card = to_markdown(folder).encode()
@@ -74,6 +75,8 @@ def to_markdown(folder):
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
     record = temperature.load(folder) or {"temperature": 1.0, "choice": "none"}
     settings = plan.settings
+    choice = record.get("choice")
+    fitted, subjects = choice == "fit", f"{len(plan.validation)} subjects of {plan.dataset}"
     shown = runs.describe(plan, run_flags)["flags"]
     return _CARD.format(
         method=run_flags["method"],
@@ -95,8 +98,10 @@ def to_markdown(folder):
         extent=settings.size * settings.pixel_mm,
         orientation=settings.orientation,
         temperature=f"{record['temperature']:.3f}",
-        how=_HOW.get(record["choice"], "It was given."),
-        scores=to_table(*(read_scores(folder / name) for name in _SCORES)),
+        how=_HOW.get(choice, "It was given."),
+        chosen="weights and of the temperature" if fitted else "weights",
+        calibrated=f"calibrated on {subjects}" if fitted else "not calibrated on held-out data",
+        scores=to_table(*measured(folder, record["temperature"])),
     )
 
 
@@ -105,6 +110,15 @@ _HOW = {
     "fit": "It minimises the negative log-likelihood of all pixels of the validation subjects.",
     "none": "None was fitted.",
 }
+
+
+def measured(folder, value):
+    """`read_scores` before and after the temperature `value`; None if it was another one."""
+    try:
+        same = json.loads((folder / "summary.json").read_text("utf-8"))["temperature"] == value
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    return [read_scores(folder / name) if same else None for name in _SCORES]
 
 
 def read_scores(path):
@@ -146,6 +160,7 @@ def to_table(scores, calibrated):
 
 
 def to_cell(metric, values):
+    """`76.1 [70.2, 81.0]` of a metric's means for each subject [N], or of None."""
     if values is None:
         return "undefined"
     factor = 1 if metric in _AS_THEY_ARE else 100

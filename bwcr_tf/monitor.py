@@ -10,10 +10,7 @@ from tensorboard.plugins.hparams import api as hparams
 from bwcr_tf import figures
 from bwcr_tf.progress import Progress, duration
 
-_TIMED_FROM, _TIMED_TO = (
-    3,
-    13,
-)  # steps of this process that the announced duration is measured on
+_TIMED_FROM, _TIMED_TO = 3, 13  # steps of this process that measure the announced duration
 _IMAGES_EVERY = 5  # validations
 
 
@@ -46,10 +43,8 @@ class Monitor(keras.callbacks.Callback):
         if batch == _TIMED_TO:
             seconds = (time.monotonic() - self.timed) / (_TIMED_TO - _TIMED_FROM)
             left = duration(seconds * (self.steps - self.start))
-            print(
-                f"expected    {left} ({1000 * seconds:.0f} ms a step, validation apart)",
-                flush=True,
-            )
+            apart = "" if self.validations else ", validation apart"
+            print(f"expected    {left} ({1000 * seconds:.0f} ms a step{apart})", flush=True)
         self.progress.advance(text=self.text)
 
     def report(self, step, trainer, validation):

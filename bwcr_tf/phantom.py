@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import anatomy, annotators
+from bwcr_tf.progress import Progress
 
 FRAMES = {"ED": 1, "ES": 12}
 
@@ -58,11 +59,11 @@ def write_subject(folder, seed, number, with_probabilities):
             sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def write(directory, num_training=45, num_testing=20, seed=0, progress=None):
+def write(directory, num_training=45, num_testing=20, seed=0, advance=None):
     """Writes the data set whole or not at all; a `directory` that has content is left as it is.
 
     Args:
-      progress: called as progress(subjects_done, subjects_in_all) after each subject.
+      advance: called after each subject; by default it shows a progress line.
 
     Returns:
       Whether this call made the data set; False where it was there, or another one was first.
@@ -71,6 +72,7 @@ def write(directory, num_training=45, num_testing=20, seed=0, progress=None):
     if _is_filled(directory):
         return False
     directory.parent.mkdir(parents=True, exist_ok=True)
+    advance = advance or Progress("making phantom subjects", total).advance
     with tempfile.TemporaryDirectory(prefix=".phantom-", dir=directory.parent) as scratch:
         whole = pathlib.Path(scratch, directory.name)
 
@@ -80,9 +82,8 @@ def write(directory, num_training=45, num_testing=20, seed=0, progress=None):
             write_subject(folder, seed, number, part == "testing")
 
         with ThreadPoolExecutor(2) as pool:  # threads: NumPy and SciPy let go of the lock
-            for done, _ in enumerate(pool.map(make, range(1, total + 1)), 1):
-                if progress:
-                    progress(done, total)
+            for _ in pool.map(make, range(1, total + 1)):
+                advance()
         return _move(whole, directory)
 
 

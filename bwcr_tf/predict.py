@@ -153,7 +153,8 @@ def find_scans(source, output, pattern="*"):
 def is_scan(path, source, output):
     """Whether a path in `source` is a scan by its ending or its DICOM files, and not left out."""
     hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-    if hidden or output.resolve() in path.resolve().parents:
+    inside = source.resolve() in output.resolve().parents  # `output` may hold `source`, too
+    if hidden or inside and output.resolve() in path.resolve().parents:
         return False
     return bool(scans.dicom_files(path, deep=False) if path.is_dir() else ending(path))
 

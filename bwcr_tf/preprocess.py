@@ -117,7 +117,8 @@ def correct_bias(image, shrink):
 
     In three levels of fitting, not ITK's four: a field that real hearts were multiplied by is
     removed as well, in half the time, and the finest level, of which the spacing of knots is that
-    of a heart, made the result depend on how the scan was sampled (tests/geometry.py).
+    of a heart, made the result depend on how the scan was sampled (tests/geometry.py). A scan
+    with too few pixels in the mask is returned as it is.
     """
     mask = sitk.OtsuThreshold(image, 0, 1, 200)
     factor = max(1, min(shrink, min(image.GetSize()[:2]) // 32))
@@ -164,7 +165,7 @@ def preprocess(volume, settings, subject=""):
     )
     grid = network_grid(image, settings)
     label_map = resample(label, grid, sitk.sitkNearestNeighbor)
-    truth = volume.truth and sitk.ReadImage(volume.truth, sitk.sitkVectorFloat32)
+    truth = volume.truth and scans.read_probabilities(volume.truth, image, settings.num_classes)
     return Case(
         name=volume.name,
         subject=subject,

@@ -117,6 +117,11 @@ def read_flags(folder):
         raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
 
 
+def data_dir(flags):
+    """Folder of a run's data set."""
+    return flags.get("data_dir") or f"data/{flags['dataset']}"
+
+
 def load_plan(folder):
     """The Plan in split.json.
 

@@ -1,6 +1,7 @@
 """Scans and label maps from disk: believed only once header and pixels agree (SimpleITK)."""
 
 import contextlib
+import gzip
 import itertools
 import math
 import zlib
@@ -80,6 +81,23 @@ def read_label(path, image, num_classes, place=False):
     if values.any() and not sitk.GetArrayViewFromImage(placed).any():
         raise DataError(f"{path}: no label overlaps the image; {difference}")
     return placed
+
+
+def read_probabilities(path, image, num_classes):
+    """The class probabilities of `image` on its own grid, a float32 vector sitk.Image (.nii.gz).
+
+    Raises:
+      DataError: unreadable, another grid, or not a probability for each of `num_classes`.
+    """
+    with _reading(path):
+        gzip.decompress(path.read_bytes())  # ITK is silent about a file cut short
+        found = sitk.ReadImage(path, sitk.sitkVectorFloat32)
+    if found.GetNumberOfComponentsPerPixel() != num_classes:
+        count = found.GetNumberOfComponentsPerPixel()
+        raise DataError(f"{path}: {count} components a pixel; expected {num_classes}")
+    if difference := _geometry_difference(found, image):
+        raise DataError(f"{path}: {difference}")
+    return found
 
 
 def _geometry_difference(label, image):

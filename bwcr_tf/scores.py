@@ -69,11 +69,16 @@ def load(root):
     """All scored Runs below `root`, in the paper's order of methods.
 
     Raises:
-      DataError: there are none, or a file is missing or broken.
+      DataError: there are none, a file is missing or broken, or a run is there twice.
     """
     found = [_load_run(path.parent) for path in sorted(root.rglob("scores.csv"))]
     if not found:
         raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
+    first = {}
+    for run in found:
+        other = first.setdefault((run.setting, run.label, run.weight, run.number), run)
+        if other is not run:
+            raise DataError(f"{run.folder}: the same run as {other.folder}; leave one out")
     order = [*paper.METHODS, *sorted({run.method for run in found} - set(paper.METHODS))]
     return sorted(found, key=lambda r: (r.dataset, r.ntr, order.index(r.method), r.scale))
 
@@ -83,7 +88,7 @@ def _load_run(folder):
     try:
         dataset = flags["dataset"]
         if dataset == "nnunet":  # of which there are many
-            dataset = pathlib.Path(flags["data_dir"]).name
+            dataset = pathlib.Path(runs.data_dir(flags)).name
         name = dataset, int(flags["ntr"]), flags["method"], flags["run"]
         records = [
             json.loads((folder / f"{k}.json").read_text("utf-8")) for k in ("split", "summary")

@@ -82,8 +82,9 @@ class Selection(keras.callbacks.Callback):
         for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
             weight.assign(average)
         validation = Validation([(case, self.predict(case.image)) for case in self.cases])
-        if validation.dice >= float(self.best):  # a later tie wins
-            self.best.assign(validation.dice)
+        dice = np.nan_to_num(validation.dice)  # NaN where no foreground is true or predicted
+        if dice >= float(self.best):  # a later tie wins
+            self.best.assign(dice)
             self.save_best()
         self.report(step, self.trainer, validation)
         self.trainer.reset_metrics()

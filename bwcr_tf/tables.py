@@ -86,13 +86,19 @@ def by_ntr(found):
 def main_table(dataset, found):
     """Table 2 of one data set."""
     groups = by_ntr(found)
-    counts = {f"{m} at {ntr}": len(c) for ntr, row in groups.items() for m, c in row.items()}
-    most = max(counts.values())
-    fewer = ", ".join(f"{name} {count}" for name, count in counts.items() if count < most)
-    note = f"Per cent, mean ± sd over volumes and {most} run(s); N_tr before each metric. "
-    note += f"Fewer runs: {fewer}. " if fewer else ""
+    rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
+    note = f"{runs_note(rows)} N_tr before each metric. "
     note += paper_note(found) if any(run.reported for run in found) else ""
     return score_table(f"Table 2, {dataset}", "Method", groups, scores.METRICS, note)
+
+
+def runs_note(rows):
+    """What {name: Runs} are the means of, and which names have fewer runs than others."""
+    counts = {name: len(found) for name, found in rows.items()}
+    most = max(counts.values())
+    fewer = ", ".join(f"{name}: {count}" for name, count in counts.items() if count < most)
+    note = f"Per cent, mean ± sd over volumes and {most} run(s)."
+    return f"{note} Fewer runs: {fewer}." if fewer else note
 
 
 def further_table(dataset, found):
@@ -107,7 +113,7 @@ def sweep_table(found):
     first, swept = found[0], [run for run in found if run.method in ("da", "cr")]
     swept = sorted(swept, key=lambda run: float(run.weight))
     rows = {w if w != "0" else "0 (DA)": c for w, c in scores.group(swept, "weight").items()}
-    note = "Per cent, mean ± sd over volumes and runs. "
+    note = f"{runs_note(rows)} "
     note += paper_note(swept) if (first.dataset, first.ntr) in paper.SWEEP else ""
     return score_table(f"Table 1, {first.setting}", "λ of CR", {"": rows}, scores.METRICS, note)
 

@@ -96,7 +96,8 @@ def apply(probabilities, value):
     """softmax(logits / value) from the softmax of the logits, probabilities [..., C]."""
     if value == 1:
         return probabilities
-    powers = np.power(probabilities, np.float32(1 / value))
+    relative = probabilities / probabilities.max(axis=-1, keepdims=True)  # or all vanish
+    powers = np.power(relative, np.float32(1 / value))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

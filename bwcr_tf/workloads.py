@@ -210,9 +210,13 @@ def make_case(settings):
     image.SetSpacing(heart.spacing_mm)
     label.SetSpacing(heart.spacing_mm)
     grid, original = preprocess.network_grid(image, settings), preprocess.Grid.of(image)
-    slices = preprocess.resample(image, grid)
+    plain = dataclasses.replace(settings, n4_shrink=0)
+    slices = preprocess.resample(preprocess.normalize(image, plain), grid)
     label_map = preprocess.resample(label, grid, sitk.sitkNearestNeighbor)
-    case = preprocess.Case("v", "s", slices, label_map, slices, grid, heart.label_map, original)
+    distance = np.stack([boundary.distance(m, NUM_CLASSES) for m in label_map])
+    case = preprocess.Case(
+        "v", "s", slices, label_map, distance, grid, heart.label_map, original
+    )
     return image, preprocess.restore(heart.probabilities, original, grid), case
 
 

@@ -123,6 +123,14 @@ def test_nnunet_is_read_with_and_without_test_labels(tmp_path):
     assert datasets.find("nnunet", nnunet(tmp_path / "b", test_labels=False)).test == ()
 
 
+def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    for path in root.glob("*Ts/d*"):
+        path.rename(path.with_name(path.name.replace("d", "a", 1)))
+    with pytest.raises(DataError, match="a is there twice"):
+        datasets.find("nnunet", root)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

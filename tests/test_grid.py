@@ -91,6 +91,17 @@ def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     assert grid.execute_all(same) == {}
     other = plan(scripts, ["da"], others=["--steps=2000"])
     assert grid.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
+    apart = plan(scripts, ["da"], others=["--steps", "2000"])
+    assert grid.mistaken(apart) == grid.execute_all(other)
+    sized = plan(scripts, ["da"], others=["--size=96"])
+    assert grid.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
+
+
+def test_named_arguments_are_read_in_every_form():
+    found = grid.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
+    assert found == {
+        "a": "1", "b": "-2", "jit": "True", "mixed": "False", "c": "", "d": "x y",
+    }  # fmt: skip
 
 
 def command(*arguments):

@@ -72,6 +72,14 @@ def test_sharpening_is_unsharp_masking_with_sigma_one():
         np.testing.assert_allclose(y[i, ..., 0], expected, atol=1e-4)
 
 
+def test_blur_is_whole_on_a_large_grid():
+    x = images(1, 512)
+    sigma = tf.constant(1.5, shape=[1, 1, 1, 1])
+    y = intensity.apply(x, identity(1) | {"blur_sigma": sigma}, tf.constant([0, 0]))
+    expected = ndimage.gaussian_filter(x[0, ..., 0], 4.0, mode="mirror", truncate=4.0)
+    np.testing.assert_allclose(y[0, ..., 0], expected, atol=1e-4)
+
+
 def test_noise_has_the_drawn_standard_deviation():
     x, y = apply(noise_sd=[0.01, 0.05, 0.1, 0.0], seed=(3, 4))
     np.testing.assert_allclose((y - x).std(axis=(1, 2, 3)), [0.01, 0.05, 0.1, 0.0], rtol=0.03)

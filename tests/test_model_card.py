@@ -32,6 +32,7 @@ def write_scores(folder, ece):
     for name, factor in (("scores.csv", 1), ("scores_calibrated.csv", 0.5)):
         text = "\n".join(rows).format(factor * ece) + "\n"
         (folder / name).write_text(HEADER + text)
+    (folder / "summary.json").write_text('{"temperature": 1.25}')
 
 
 def cells(card):
@@ -90,10 +91,27 @@ def test_card_goes_into_the_saved_model_too(folder):
     ).read_text()
 
 
-@pytest.mark.parametrize(("choice", "text"), [("none", "None was fitted"), ("1.5", "given")])
-def test_card_says_where_the_temperature_is_from(choice, text, folder):
+@pytest.mark.parametrize(
+    ("choice", "how", "calibrated"),
+    [
+        ("fit", "It minimises", "were calibrated on 1 subjects of acdc"),
+        ("none", "None was fitted", "were not calibrated"),
+        ("1.5", "It was given", "were not calibrated"),
+    ],
+)
+def test_card_says_where_the_temperature_is_from(choice, how, calibrated, folder):
     (folder / "temperature.json").write_text(json.dumps({"temperature": 1.5, "choice": choice}))
-    assert text in model_card.to_markdown(folder)
+    card = model_card.to_markdown(folder)
+    assert how in card and calibrated in card
+    assert ("weights and of the temperature" in card) == (choice == "fit")
+
+
+def test_scores_of_another_temperature_are_not_shown(folder):
+    write_scores(folder, 0.2)
+    assert cells(model_card.to_markdown(folder))
+    (folder / "temperature.json").write_text('{"temperature": 3.0}')
+    card = model_card.to_markdown(folder)
+    assert "Temperature 3.000" in card and "Not measured yet" in card and not cells(card)
 
 
 def test_run_without_temperature_is_described_as_such(folder):

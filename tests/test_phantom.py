@@ -181,8 +181,8 @@ def test_the_five_groups_are_evenly_spread():
 def test_folders_have_the_acdc_layout_and_equal_geometry(tmp_path, volumes):
     done = []
     directory = tmp_path / "new" / "phantom"
-    assert phantom.write(directory, 1, 1, progress=lambda *counts: done.append(counts))
-    assert done == [(1, 2), (2, 2)]
+    assert phantom.write(directory, 1, 1, advance=lambda: done.append(1))
+    assert len(done) == 2
     assert entries(directory.parent) == ["phantom"]
     assert entries(directory) == ["testing", "training"]
     names = ["frame01", "frame01_gt", "frame12", "frame12_gt"]
@@ -235,14 +235,14 @@ def test_an_interruption_stops_the_work_and_leaves_nothing(tmp_path, monkeypatch
         made.append(folder)
         time.sleep(0.01)
 
-    def progress(done, total):
+    def advance():
         (scratch,) = entries(tmp_path)  # beside the target, so that a rename suffices
         assert scratch != "phantom"
         raise KeyboardInterrupt
 
     monkeypatch.setattr(phantom, "write_subject", write_subject)
     with pytest.raises(KeyboardInterrupt):
-        phantom.write(tmp_path / "phantom", 40, 0, progress=progress)
+        phantom.write(tmp_path / "phantom", 40, 0, advance=advance)
     assert entries(tmp_path) == []
     assert len(made) < 20
 
@@ -250,11 +250,11 @@ def test_an_interruption_stops_the_work_and_leaves_nothing(tmp_path, monkeypatch
 def test_the_slower_of_two_writers_discards_its_own(tmp_path, instant):
     directory = tmp_path / "phantom"
 
-    def other_process(done, total):
+    def other_process():
         directory.mkdir(exist_ok=True)
         (directory / "theirs").touch()
 
-    assert not phantom.write(directory, 1, 0, progress=other_process)
+    assert not phantom.write(directory, 1, 0, advance=other_process)
     assert entries(tmp_path) == ["phantom"] and entries(directory) == ["theirs"]
     assert not phantom.write(directory, 1, 0)
     assert entries(directory) == ["theirs"]

@@ -267,6 +267,7 @@ def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
         "sub/a",
     }
     assert list(predict.find_scans(source / "sub" / ".." / "a.nrrd", tmp_path)) == ["a"]
+    assert set(predict.find_scans(source, source.parent)) > set(names)  # those in out/, too
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path):

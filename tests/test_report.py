@@ -3,6 +3,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -95,6 +96,7 @@ def test_table_1_has_da_as_0_and_a_row_for_each_lambda(results):
     table = tables.sweep_table(scores.load(results))
     assert [row[0] for row in table.rows] == ["0 (DA)", "1", "10"]
     assert table.rows[2][2] == "**10.0 ± 1.6** (16 ± 11)"
+    assert "2 run(s). Fewer runs: 1: 1, 10: 1. " in table.note
 
 
 def test_hd95_is_the_mean_of_the_classes_and_ece_of_the_whole(results):
@@ -160,6 +162,12 @@ def test_selection_is_shown_beside_the_last_step(results):
 def test_a_custom_data_set_goes_by_the_name_of_its_folder(tmp_path):
     write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="../data/hippocampus")
     assert scores.load(tmp_path)[0].dataset == "hippocampus"
+
+
+def test_the_same_run_twice_is_refused(results):
+    shutil.copytree(results / "acdc/ntr5/da/run1", results / "copy")
+    with pytest.raises(DataError, match="copy: the same run as .*da/run1"):
+        scores.load(results)
 
 
 def test_no_runs_and_broken_runs_are_errors_that_name_the_folder(results):

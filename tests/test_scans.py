@@ -60,3 +60,21 @@ def test_good_files_pass(tmp_path):
     image = scans.read_image(image_path)
     label = scans.read_label(label_path, image, num_classes=4)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(label), heart(1)[1])
+
+
+def test_probabilities_are_read_whole_or_refused(tmp_path):
+    image = scans.read_image(broken(tmp_path, "nothing")[0])
+    truth = np.random.default_rng(0).random((3, 40, 44, 4), np.float32)
+    content = sitk.GetImageFromArray(truth, isVector=True)
+    content.CopyInformation(image)
+    path = tmp_path / "truth.nii.gz"
+    sitk.WriteImage(content, path)
+    found = sitk.GetArrayFromImage(scans.read_probabilities(path, image, 4))
+    np.testing.assert_array_equal(found, truth)
+    with pytest.raises(DataError, match="4 components a pixel; expected 3"):
+        scans.read_probabilities(path, image, 3)
+    with pytest.raises(DataError, match="size .* expected"):
+        scans.read_probabilities(path, image[1:], 4)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match="truth.nii.gz: cannot be read"):
+        scans.read_probabilities(path, image, 4)

@@ -110,3 +110,5 @@ def test_apply_is_the_softmax_of_the_divided_logits():
     np.testing.assert_allclose(found, special.softmax(logits / 1.7, axis=-1), atol=1e-6)
     sure = np.array([[1.0, 0.0]], np.float32)
     np.testing.assert_array_equal(temperature.apply(sure, 1.7), sure)
+    even = np.full((1, 4), 0.25, np.float32)
+    np.testing.assert_array_equal(temperature.apply(even, 0.01), even)  # 0.25^100 is 0
