@@ -1,6 +1,5 @@
 """Scores a run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
 
-import json
 import os
 import pathlib
 
@@ -11,6 +10,7 @@ from absl import flags, logging
 
 from bwcr_tf import (
     analysis,
+    atomic,
     cache,
     command,
     figures,
@@ -45,12 +45,12 @@ def main(_):
     predict = inference.predictor(load_best(folder))
     value = (temperature.load(folder) or {"temperature": 1.0})["temperature"]
     rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
-    runs.write(folder / "scores.csv", inference.to_csv(rows))
-    runs.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
+    atomic.write(folder / "scores.csv", inference.to_csv(rows))
+    atomic.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
     summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
     summary["temperature"] = value
     summary["scores_calibrated"] = summarize(calibrated_rows, plan.classes)["scores"]
-    runs.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    atomic.write_json(folder / "summary.json", summary)
     model_card.write(folder)
     draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
     print(to_table(summary["scores"]))
@@ -80,7 +80,7 @@ def score_last(folder, cases, classes):
     rows = [
         row for case in cases for row in inference.score(predict(case.image), case, classes)
     ]
-    runs.write(folder / "scores_last.csv", inference.to_csv(rows))
+    atomic.write(folder / "scores_last.csv", inference.to_csv(rows))
     print(to_table(summarize(rows, classes)["scores"]))
 
 

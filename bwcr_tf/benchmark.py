@@ -7,7 +7,6 @@ the start-up is another process: train.py, on a small phantom.
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import statistics
@@ -23,7 +22,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from bwcr_tf import command, phantom, runs, unet, workloads
+from bwcr_tf import atomic, command, phantom, unet, workloads
 from bwcr_tf.methods import METHODS
 
 flags.DEFINE_integer("size", 192, "Side of the square grid, pixels.")
@@ -58,7 +57,7 @@ def main(_):
     for name, value in table.items():
         print(f"{name:50} {value if isinstance(value, str) else f'{value:.3g}'}")
     if FLAGS.json:
-        runs.write(pathlib.Path(FLAGS.json), json.dumps(table, indent=1) + "\n")
+        atomic.write_json(pathlib.Path(FLAGS.json), table)
 
 
 def describe(setup):

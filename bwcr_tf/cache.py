@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
-from bwcr_tf import preprocess
+from bwcr_tf import atomic, preprocess
 from bwcr_tf.progress import Progress
 from bwcr_tf.scans import DataError
 
@@ -70,7 +70,7 @@ def _prepare_one(subject, volume, settings, path):
 
 
 def save_case(case, path):
-    """Writes a case beside `path`, then renames it there."""
+    """Writes a case as the .npz `path`."""
     arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
     arrays = {
         name: np.concatenate(dataclasses.astuple(value))
@@ -79,13 +79,8 @@ def save_case(case, path):
         for name, value in arrays.items()
         if value is not None
     }
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.whole(path) as temporary:
+        np.savez(temporary, **arrays)
 
 
 def load_case(path):

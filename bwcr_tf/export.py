@@ -11,7 +11,17 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from bwcr_tf import cache, checkpoints, command, model_card, preprocess, runs, temperature, unet
+from bwcr_tf import (
+    atomic,
+    cache,
+    checkpoints,
+    command,
+    model_card,
+    preprocess,
+    runs,
+    temperature,
+    unet,
+)
 from bwcr_tf.scans import DataError
 
 FLAGS = flags.FLAGS  # defined at the end: train.py imports this module and has its own
@@ -187,7 +197,7 @@ def export_onnx(network, path, tolerance=1e-4):
         difference = np.abs(value - expected[name]).max()
         if not difference <= tolerance:
             raise DataError(f"{path}: ONNX {name} differ from TensorFlow's by {difference:.2g}")
-    runs.write(pathlib.Path(path), content)
+    atomic.write(pathlib.Path(path), content)
 
 
 def export_run(folder, choice, plan, run_flags, cases):

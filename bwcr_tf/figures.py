@@ -1,12 +1,12 @@
 """Pictures: what a network was shown, said, and how far it can be believed (matplotlib)."""
 
-import os
-
 import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+
+from bwcr_tf import atomic  # noqa: E402
 
 _COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
 
@@ -37,13 +37,11 @@ def strip(image, label_map, probabilities, weight):
 
 def save(figure, path):
     """Writes a figure whole or not at all, and closes it."""
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
     try:
-        figure.savefig(temporary, dpi=120, bbox_inches="tight")
-        os.replace(temporary, path)
+        with atomic.whole(path) as temporary:
+            figure.savefig(temporary, dpi=120, bbox_inches="tight")
     finally:
         plt.close(figure)
-        temporary.unlink(missing_ok=True)
 
 
 def reliability_diagram(tables, path):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from bwcr_tf import datasets, runs, statistics, temperature
+from bwcr_tf import atomic, datasets, runs, statistics, temperature
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 _AS_THEY_ARE = ("nll", "brier")  # the others are given in per cent
@@ -67,7 +67,7 @@ def write(folder):
     card = to_markdown(folder).encode()
     for place in (folder, folder / "saved_model"):
         if place.is_dir():
-            runs.write(place / "MODEL_CARD.md", card)
+            atomic.write(place / "MODEL_CARD.md", card)
 
 
 def to_markdown(folder):

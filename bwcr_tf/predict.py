@@ -28,7 +28,7 @@ import tensorflow as tf
 from absl import flags
 from scipy import special
 
-from bwcr_tf import command, preprocess, runs, scans
+from bwcr_tf import atomic, command, preprocess, runs, scans
 from bwcr_tf.progress import Progress
 from bwcr_tf.scans import DataError
 
@@ -83,7 +83,7 @@ def predict_all(paths, model, output, reorient=True):
             probabilities = predict(image, model, reorient)
             write(output, name, ENDINGS.get(ending(path), ".nii.gz"), probabilities, image)
             rows.append({"scan": name} | volumes(probabilities, image, model.classes))
-            runs.write(output / "volumes.csv", to_csv(rows))
+            atomic.write(output / "volumes.csv", to_csv(rows))
         except DataError as error:
             failures.append(str(error))
         except Exception as error:  # a bad scan does not stop the others, whatever it does

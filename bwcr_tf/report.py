@@ -10,7 +10,7 @@ from functools import partial
 
 from absl import flags
 
-from bwcr_tf import command, conventions, illustrations, page, runs, scores, tables
+from bwcr_tf import atomic, command, conventions, illustrations, page, scores, tables
 
 FLAGS = flags.FLAGS
 
@@ -98,8 +98,8 @@ def main(_):
     folder = output / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     blocks = make_blocks(found, root, folder)
-    runs.write(output / "report.md", page.to_markdown(blocks))
-    runs.write(output / "report.html", page.to_html(blocks))
+    atomic.write(output / "report.md", page.to_markdown(blocks))
+    atomic.write(output / "report.html", page.to_html(blocks))
     print(f"{len(found)} runs; {output}/: report.html, report.md, figures/")
 
 

@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 
-from bwcr_tf import datasets, preprocess
+from bwcr_tf import atomic, datasets, preprocess
 from bwcr_tf.scans import DataError
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
@@ -46,16 +45,6 @@ class Plan:
         return [found[name] for name in getattr(self, part)]
 
 
-def write(path, content):
-    """Writes a file of text or bytes whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def claim(folder, flags, plan):
     """Makes the folder of a run, or checks that it was made with the same flags and split.
 
@@ -79,7 +68,7 @@ def claim(folder, flags, plan):
                     "use its flags, another --runs_dir, or delete it"
                 )
     else:
-        write(folder / "flags.txt", text)
+        atomic.write(folder / "flags.txt", text)
     if (folder / "split.json").exists():
         if load_plan(folder) != plan:
             raise DataError(
@@ -88,7 +77,7 @@ def claim(folder, flags, plan):
     else:
         split = dataclasses.asdict(plan) | {"hash": plan.hash}
         split["digest"] = digest(split, essential(read_flags(folder)))
-        write(folder / "split.json", json.dumps(split, indent=1) + "\n")
+        atomic.write_json(folder / "split.json", split)
 
 
 def essential(flags):
@@ -152,8 +141,7 @@ def seal(folder, description):
     TensorFlow keeps no checksum of the graph.
     """
     content = description | {"files": _digests(folder)}
-    text = json.dumps(content | {"digest": digest(content)}, indent=1)
-    (folder / "model.json").write_text(text + "\n")
+    atomic.write_json(folder / "model.json", content | {"digest": digest(content)})
 
 
 def unseal(folder):

@@ -1,12 +1,10 @@
 """Keeps the averaged weights of the best validation Dice, and lets a run stop and go on."""
 
-import os
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import checkpoints, inference, metrics
+from bwcr_tf import atomic, checkpoints, inference, metrics
 from bwcr_tf.scans import DataError
 
 
@@ -90,10 +88,9 @@ class Selection(keras.callbacks.Callback):
         self.trainer.reset_metrics()
 
     def save_best(self):
-        """Writes best.keras whole or not at all."""
-        temporary = self.best_path.with_name("best.tmp.keras")
-        self.network.save(temporary)
-        os.replace(temporary, self.best_path)
+        """Writes best.keras."""
+        with atomic.whole(self.best_path) as temporary:
+            self.network.save(temporary)
 
 
 class NotFinite(Exception):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from scipy import optimize, special
 
-from bwcr_tf import runs
+from bwcr_tf import atomic
 from bwcr_tf.scans import DataError
 
 RANGE = (0.05, 20.0)  # where a fitted T is looked for
@@ -71,7 +71,7 @@ def choose(choice, network, cases):
 
 def save(folder, record):
     """Writes the record as a run's temperature.json."""
-    runs.write(pathlib.Path(folder) / "temperature.json", json.dumps(record, indent=1) + "\n")
+    atomic.write_json(pathlib.Path(folder) / "temperature.json", record)
 
 
 def load(folder):

@@ -1,0 +1,27 @@
+"""Files that are whole or not there."""
+
+import contextlib
+import json
+import os
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A path beside the pathlib.Path `path` to write to; renamed to it if the block succeeds."""
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path, content):
+    """Writes a file of text (in UTF-8) or bytes."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def write_json(path, value):
+    """Writes a file of JSON."""
+    write(path, json.dumps(value, indent=1) + "\n")
