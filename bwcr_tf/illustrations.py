@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 
-from bwcr_tf import boundary, figures, phantom, scores
+from bwcr_tf import boundary, figures, phantom, scores, statistics
 from bwcr_tf.page import Figure
 
 
@@ -98,7 +98,7 @@ def by_distance(folder, setting, methods):
     for name, found in methods.items():
         bands = [run.summary["distance"] for run in found]
         curves[name] = {"edges": bands[0]["edges"]} | {
-            key: list(map(scores.mean, zip(*(b[key] for b in bands), strict=True)))
+            key: list(map(statistics.mean, zip(*(b[key] for b in bands), strict=True)))
             for key in ("gap", "ece")
         }
     figures.distance_curves(curves, path)

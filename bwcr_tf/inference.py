@@ -6,7 +6,7 @@ import io
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import metrics, preprocess
+from bwcr_tf import metrics, preprocess, statistics
 
 COLUMNS = "subject volume class dice hd95_mm ece ece_all tace tace_paper nll brier".split()
 CALIBRATION_BINS = 15  # Sec. 4
@@ -62,9 +62,9 @@ def score(probabilities, case, classes):
         "tace_paper": tace / bins,  # the authors divide by the number of bins once more
     }
     whole = {
-        "dice": mean(per_class["dice"]),
-        "tace": mean(tace),
-        "tace_paper": mean(tace) / bins,
+        "dice": statistics.mean(per_class["dice"]),
+        "tace": statistics.mean(tace),
+        "tace_paper": statistics.mean(tace) / bins,
         "ece": metrics.ece(probabilities, case.label_map, bins, foreground=True),
         "ece_all": metrics.ece(probabilities, case.label_map, bins, foreground=False),
         "nll": metrics.nll(probabilities, case.label_map),
@@ -76,13 +76,6 @@ def score(probabilities, case, classes):
     ]
     volume = {"subject": case.subject, "volume": case.name}
     return [volume | row for row in [*rows, {"class": "all", **whole}]]
-
-
-def mean(values):
-    """Mean of what is not NaN; NaN if nothing is."""
-    values = np.asarray(values, np.float64)
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else float("nan")
 
 
 def to_csv(rows):

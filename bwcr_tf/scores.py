@@ -3,11 +3,8 @@
 import collections
 import csv
 import json
-import math
 import pathlib
 from typing import NamedTuple
-
-import numpy as np
 
 from bwcr_tf import paper, runs, statistics
 from bwcr_tf.scans import DataError
@@ -114,18 +111,12 @@ def group(found, key):
     return dict(groups)
 
 
-def mean(values):
-    """Mean of what is neither None nor NaN; NaN if nothing is."""
-    values = [value for value in values if value is not None and not math.isnan(value)]
-    return float(np.mean(values)) if values else math.nan
-
-
 def average(found, *keys):
     """Mean over runs of the number under `keys` in summary.json; NaN where it is in none."""
     values = [run.summary for run in found]
     for key in keys:
         values = [value and value.get(key) for value in values]
-    return mean(values)
+    return statistics.mean(values)
 
 
 def by_volume(found, column, rows="rows"):
@@ -136,7 +127,7 @@ def by_volume(found, column, rows="rows"):
         for row in getattr(run, rows):
             if row[column] and (row["class"] != "all") == of_classes:
                 values[row["subject"], row["volume"], run.number].append(float(row[column]))
-    return {key: mean(value) for key, value in values.items()}
+    return {key: statistics.mean(value) for key, value in values.items()}
 
 
 def differences(found, reference, rows="rows"):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import atomic, checkpoints, inference, metrics
+from bwcr_tf import atomic, checkpoints, inference, metrics, statistics
 from bwcr_tf.scans import DataError
 
 
@@ -107,6 +107,6 @@ class Validation:
     def __init__(self, predictions):
         self.predictions = predictions
         dice = np.array([inference.dice(p, case) for case, p in predictions])
-        self.dice_per_class = [inference.mean(column) for column in dice.T]
-        self.dice = inference.mean(dice)
-        self.ece = inference.mean([metrics.ece(p, case.label_map) for case, p in predictions])
+        self.dice_per_class = [statistics.mean(column) for column in dice.T]
+        self.dice = statistics.mean(dice)
+        self.ece = statistics.mean([metrics.ece(p, case.label_map) for case, p in predictions])

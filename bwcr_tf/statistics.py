@@ -1,8 +1,15 @@
-"""Paired tests and intervals with subjects as the unit (NumPy)."""
+"""Means, and paired tests and intervals with subjects as the unit (NumPy)."""
 
 import collections
 
 import numpy as np
+
+
+def mean(values):
+    """Mean of what is neither None nor NaN; NaN if nothing is."""
+    values = np.array(list(values), np.float64)  # None becomes NaN
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float("nan")
 
 
 def subject_differences(scores, reference):

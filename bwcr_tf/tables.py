@@ -20,7 +20,7 @@ def show(value, factor=100.0, digits=1, sign=""):
 def interval(values):
     """`−7.6 [−9.0, −6.1]`: mean and bootstrap interval of values [N]."""
     low, high = statistics.bootstrap_interval(values)
-    shown = [show(value, 1, 1, "+") for value in (scores.mean(values), low, high)]
+    shown = [show(value, 1, 1, "+") for value in (statistics.mean(values), low, high)]
     return "{} [{}, {}]".format(*shown) if shown[0] else ""
 
 
@@ -191,7 +191,7 @@ def selection_table(setting, methods):
     def cells(found):
         for column, factor, _ in scores.METRICS.values():
             pair = (scores.by_volume(found, column, rows) for rows in ("rows", "last"))
-            yield " → ".join(show(scores.mean(values.values()), factor) for values in pair)
+            yield " → ".join(show(statistics.mean(values.values()), factor) for values in pair)
 
     header = [f"{name} {ARROWS[sign]}" for name, (*_, sign) in scores.METRICS.items()]
     note = "Per cent: of the selected averages → of the averages at the last step."
@@ -225,7 +225,9 @@ def truth_table(setting, methods):
         ranks.append(stats.rankdata(values))
         cells = [f"{show(v, digits=2)} ({r:g})" for v, r in zip(values, ranks[-1], strict=True)]
         columns.append([f"{name} ↓", *cells])
-    floor = scores.mean(scores.average(c, "truth", "label_variation") for c in methods.values())
+    floor = statistics.mean(
+        scores.average(c, "truth", "label_variation") for c in methods.values()
+    )
     note = (
         f"Per cent (rank), near the foreground. The drawn label is off by {show(floor)} itself."
     )

@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf import inference, metrics, predict, preprocess, scans
+from bwcr_tf import metrics, predict, preprocess, scans, statistics
 from bwcr_tf.progress import Progress
 
 ORIENTATIONS = ("RAS", "PIR", "ASL")
@@ -48,7 +48,7 @@ def compare(path, model):
     expected = segment(image, model, image)
     num_classes = len(model.classes) + 1
     return {
-        how: inference.mean(metrics.dice(segment(other, model, image), expected, num_classes))
+        how: statistics.mean(metrics.dice(segment(other, model, image), expected, num_classes))
         for how, other in others.items()
     }
 

@@ -71,3 +71,8 @@ def test_subjects_are_the_unit_and_only_shared_scores_count():
     del reference["d", "d_ED", "3"]
     found = statistics.subject_differences(scores, reference)
     np.testing.assert_allclose(found, [0.4, (0.3 + 0.1 + 0.8) / 3])
+
+
+def test_mean_leaves_out_what_is_undefined():
+    assert statistics.mean([1.0, None, float("nan"), 2.0]) == 1.5
+    assert np.isnan(statistics.mean([None])) and np.isnan(statistics.mean(iter(())))
