@@ -26,6 +26,7 @@ from bwcr_tf import (
 )
 from bwcr_tf.methods import METHODS
 from bwcr_tf.monitor import Monitor
+from bwcr_tf.scans import DataError
 from bwcr_tf.selection import NotFinite, Selection
 from bwcr_tf.trainer import Trainer
 
@@ -84,7 +85,7 @@ def main(_):
     describe(folder, plan, cases, start)
     if start < FLAGS.steps:
         monitor.begin(start, FLAGS.steps)
-        fit(trainer, [selection, monitor], cases.pop("training"), num_classes, start)
+        fit(trainer, selection, monitor, cases.pop("training"), start)
     record = export.export_run(
         folder, FLAGS.temperature, plan, run_flags(), cases["validation"]
     )
@@ -112,12 +113,12 @@ def build_trainer(size, num_classes):
     return trainer
 
 
-def fit(trainer, callbacks, cases, num_classes, start):
+def fit(trainer, selection, monitor, cases, start):
     """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
     names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
     batches = pipeline.batches(
         stack(cases),
-        num_classes,
+        trainer.network.output_shape[-1],
         trainer.method,
         FLAGS.batch_size,
         start,
@@ -126,12 +127,12 @@ def fit(trainer, callbacks, cases, num_classes, start):
     )
     del cases[:]  # once is enough in memory
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, callbacks[0].stop)
+        signal.signal(number, selection.stop)
     try:
-        trainer.fit(batches, callbacks=callbacks, verbose=0, shuffle=False)
+        trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
     except NotFinite as error:
         rows = pipeline.sample(error.step - 1, FLAGS.batch_size, len(names), seed())
-        raise datasets.DataError(
+        raise DataError(
             f"{error}; its batch is of {', '.join(np.unique(names[rows]))}; the last good "
             f"checkpoint is {(error.found or ['none'])[0]}. Look at these scans, or delete the "
             "run and train with a lower --learning_rate"
@@ -148,9 +149,7 @@ def find_data():
       DataError: there are no data, or the grid's size cannot be pooled.
     """
     if FLAGS.size and FLAGS.size % 16:
-        raise datasets.DataError(
-            f"size={FLAGS.size}: expected a multiple of 16, for four poolings"
-        )
+        raise DataError(f"size={FLAGS.size}: expected a multiple of 16, for four poolings")
     directory = pathlib.Path(runs.data_dir(run_flags()))
     if FLAGS.dataset == "phantom":
         phantom.write(directory)

@@ -9,15 +9,16 @@ from absl import app
 from bwcr_tf.scans import DataError
 
 
-def run(main, again="the same command goes on", **kwargs):
+def run(main, again="the same command goes on", flags_parser=None):
     """app.run(main), whose foreseen errors become one line and an exit code that is not 0.
 
     Args:
       again: what a user does after Ctrl-C.
+      flags_parser: that of app.run, if not absl's own.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
     try:
-        app.run(main, **kwargs)
+        app.run(main, flags_parser=flags_parser or app.parse_flags_with_usage)
     except DataError as error:
         sys.exit(
             f"error: {' '.join(str(error).split())}"

@@ -55,6 +55,7 @@ def check_pixels(path, reader):
 
 
 def check_finite(pixels):
+    """Raises where an array has values that are NaN or infinite."""
     if wrong := np.count_nonzero(~np.isfinite(pixels)):
         raise Mismatch(f"{wrong} pixels are NaN or infinite")
 

@@ -31,19 +31,22 @@ def predictor(network):
 
 
 def segment(probabilities, case):
-    """Label map on the case's original grid: the argmax of the resampled probabilities."""
+    """Label map [Z, Y, X] uint8 on the case's original grid.
+
+    It is the argmax of the resampled probabilities [Z, H, W, C], which are on `case.grid`.
+    """
     restored = preprocess.restore(probabilities, case.grid, case.original_grid)
     return restored.argmax(axis=-1).astype(np.uint8)
 
 
 def dice(probabilities, case):
-    """Dice [C-1] on the original grid: what selection and evaluation both report."""
+    """Dice [C-1] of probabilities [Z, H, W, C] on the original grid, for selection and scores."""
     num_classes = probabilities.shape[-1]
     return metrics.dice(segment(probabilities, case), case.original_label_map, num_classes)
 
 
 def score(probabilities, case, classes):
-    """Rows of scores.csv for one volume: one of each class, and one called `all`.
+    """Rows of scores.csv for the probabilities [Z, H, W, C] of a volume: each class, and `all`.
 
     Dice and HD95 are of the original grid, all else is of the network's (DESIGN: the authors').
     """

@@ -15,7 +15,7 @@ class Method:
 
     augment: bool
     supervised_loss: Callable  # (labels, logits) [B, H, W, C] -> [B, H, W]
-    consistency_weight: Callable | None = None  # distance, radius [B, H, W] -> [B, H, W]
+    consistency_weight: Callable | None = None  # (distance [B, H, W], radius) -> [B, H, W]
 
     @property
     def num_views(self):

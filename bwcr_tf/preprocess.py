@@ -157,7 +157,7 @@ def preprocess(volume, settings, subject=""):
     """The Case of a datasets.Volume.
 
     Raises:
-      datasets.DataError: the files are not what they must be; see `scans.read_image`.
+      scans.DataError: the files are not what they must be.
     """
     image = scans.read_image(volume.image)
     label = scans.read_label(

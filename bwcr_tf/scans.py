@@ -33,7 +33,11 @@ def read_image(path):
 
 
 def read_header(path):
-    """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels."""
+    """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels.
+
+    Raises:
+      DataError: unreadable, or not the header of one 3D scan.
+    """
     reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
     return orientation(reader), reader.GetSize(), reader.GetSpacing()
 

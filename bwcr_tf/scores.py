@@ -51,14 +51,14 @@ class Run(NamedTuple):
         return self.method.title() if self.method == "baseline" else self.method.upper()
 
     @property
-    def weight(self):
+    def sweep_row(self):
         """The row of Table 1: lambda of CR, and 0 for DA."""
         return f"{self.scale * (self.method == 'cr'):g}"
 
     @property
     def reported(self):
         """{metric: (mean, sd)} of the paper; empty where it has none."""
-        row = self.weight if self.method in ("da", "cr") else self.method
+        row = self.sweep_row if self.method in ("da", "cr") else self.method
         return paper.SCORES.get((self.dataset, self.ntr), {}).get(row, {})
 
 
@@ -73,7 +73,7 @@ def load(root):
         raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
     first = {}
     for run in found:
-        other = first.setdefault((run.setting, run.label, run.weight, run.number), run)
+        other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
         if other is not run:
             raise DataError(f"{run.folder}: the same run as {other.folder}; leave one out")
     order = [*paper.METHODS, *sorted({run.method for run in found} - set(paper.METHODS))]

@@ -111,8 +111,8 @@ def further_table(dataset, found):
 def sweep_table(found):
     """Table 1 of one data set and N_tr: DA (lambda = 0) and CR for each lambda that was run."""
     first, swept = found[0], [run for run in found if run.method in ("da", "cr")]
-    swept = sorted(swept, key=lambda run: float(run.weight))
-    rows = {w if w != "0" else "0 (DA)": c for w, c in scores.group(swept, "weight").items()}
+    swept = sorted(swept, key=lambda run: float(run.sweep_row))
+    rows = {w if w != "0" else "0 (DA)": c for w, c in scores.group(swept, "sweep_row").items()}
     note = f"{runs_note(rows)} "
     note += paper_note(swept) if (first.dataset, first.ntr) in paper.SWEEP else ""
     return score_table(f"Table 1, {first.setting}", "λ of CR", {"": rows}, scores.METRICS, note)
