@@ -21,6 +21,7 @@ from bwcr_tf import (
 )
 from bwcr_tf.export import load_best, load_last
 from bwcr_tf.progress import Progress
+from bwcr_tf.scans import DataError
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
@@ -40,10 +41,13 @@ def main(_):
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
+    record = temperature.load(folder)
+    if record is None:
+        raise DataError(f"{folder}: not trained to the end; the same train.py command goes on")
     if FLAGS.weights == "last":
         return score_last(folder, cases, plan.classes)
     predict = inference.predictor(load_best(folder))
-    value = (temperature.load(folder) or {"temperature": 1.0})["temperature"]
+    value = record["temperature"]
     rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
     atomic.write(folder / "scores.csv", inference.to_csv(rows))
     atomic.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))

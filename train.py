@@ -34,14 +34,16 @@ flags.DEFINE_enum("method", "bwcr", list(METHODS), "Row of methods.METHODS to tr
 flags.DEFINE_enum("dataset", "phantom", list(datasets.DATASETS), "Data set.")
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [data/<dataset>]")
 flags.DEFINE_integer("ntr", 10, "Training subjects, N_tr of the paper.", lower_bound=1)
-flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", lower_bound=1)
+flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", 1, 10**6)
 flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
 flags.DEFINE_string("cache_dir", "cache", "Folder of preprocessed volumes.")
 flags.DEFINE_integer("steps", 50000, "Training steps.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 1e-4, "Adam's; it falls linearly to 1e-3 of that.", 0.0)
 flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [192, or the data's]", 16)
-flags.DEFINE_float("pixel_mm", None, "Pixel spacing of the grid, mm. [the data set's]", 1e-3)
+flags.DEFINE_float(
+    "pixel_mm", None, "Pixel spacing of the grid, mm. [the data set's]", 1e-3, 100.0
+)
 flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
 flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
 flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
@@ -49,9 +51,13 @@ flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", low
 flags.DEFINE_bool("mixed_precision", False, "Activations in bfloat16, all else in float32.")
 flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
 flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
 flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
-flags.register_validator("temperature", temperature.valid, "expected none, fit or above 0")
+flags.register_validator(
+    "temperature", temperature.valid, "expected none, fit or 0.001 to 1000"
+)
+for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
+    flags.register_validator(name, lambda v: v is None or np.isfinite(v), "expected a number")
 FLAGS = flags.FLAGS
 
 

@@ -17,8 +17,14 @@ def run(main, again="the same command goes on", flags_parser=None):
       flags_parser: that of app.run, if not absl's own.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
+
+    def checked(arguments):
+        if not flags_parser and arguments[1:]:
+            sys.exit(f"error: {arguments[1]}: not a flag; expected --name=value")
+        return main(arguments)
+
     try:
-        app.run(main, flags_parser=flags_parser or app.parse_flags_with_usage)
+        app.run(checked, flags_parser=flags_parser or app.parse_flags_with_usage)
     except DataError as error:
         sys.exit(
             f"error: {' '.join(str(error).split())}"
@@ -26,9 +32,11 @@ def run(main, again="the same command goes on", flags_parser=None):
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; {again}")
     except Exception as error:
-        if not out_of_space(error):
+        if out_of_space(error):
+            sys.exit(f"error: the disk is full ({one_line(error)}); {again} once there is room")
+        if not isinstance(error, OSError) or not error.filename:
             raise
-        sys.exit(f"error: the disk is full ({one_line(error)}); {again} once there is room")
+        sys.exit(f"error: {error.filename}: {error.strerror}")
 
 
 def out_of_space(error):

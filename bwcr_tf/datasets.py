@@ -135,6 +135,9 @@ def read_nnunet(directory):
             name = image.name.removesuffix(suffix)
             label = directory / f"labels{part}" / f"{name}{ending}"
             yield Subject(name, "", (_volume(name, image, label),))
+        for label in sorted((directory / f"labels{part}").glob(f"*{ending}")):
+            name = label.name.removesuffix(ending)
+            _volume(name, directory / f"images{part}" / f"{name}{suffix}", label)
 
     test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
     return Collection(classes, tuple(subjects("Tr")), test)
@@ -153,6 +156,8 @@ def _nnunet_description(path):
         raise DataError(f"{path}: expected JSON with 'labels': {{name: integer}}") from error
     if len(channels) != 1:
         raise DataError(f"{path}: {len(channels)} channels; images of one channel are expected")
+    if taken := {"all", "mean", "ignore"} & set(names[1:]):
+        raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
     if values != tuple(range(len(values))) or len(values) < 2:
         raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
     if not re.fullmatch(r"(\.\w+)+", ending):
@@ -223,8 +228,9 @@ def split(name, collection, ntr, run):
     order = _balanced_order(left, f"run {run}")
     validation, rest = order[:num_validation], order[num_validation:]
     if not 1 <= ntr <= len(rest):
+        possible = f"1 to {len(rest)}" if rest else "more subjects"
         raise DataError(
-            f"ntr={ntr}: expected 1 to {len(rest)}, for of "
+            f"ntr={ntr}: expected {possible}, for of "
             f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
             f"and {num_validation} for validation"
         )

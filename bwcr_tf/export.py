@@ -231,6 +231,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "Folder of the data set, for fit. [the run's]")
     flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
     flags.register_validator(
-        "temperature", lambda t: t is None or temperature.valid(t), "none, fit or above 0"
+        "temperature", lambda t: t is None or temperature.valid(t), "none, fit or 0.001 to 1000"
     )
     command.run(main, "run it again")

@@ -55,6 +55,8 @@ def reliability_diagram(tables, path):
     upper.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
     for name, table in tables.items():
         kept = table["count"] > 0
+        if not kept.any():
+            continue  # no test volume has any foreground
         count = table["count"][kept]
         confidence = table["confidence"][kept] / count
         gap = np.abs(table["correct"] - table["confidence"]).sum() / count.sum()
@@ -68,7 +70,9 @@ def reliability_diagram(tables, path):
         lower.plot(confidence, count / count.sum(), "o-", markersize=4)
     upper.set(ylabel="accuracy", ylim=(0, 1))
     upper.legend(loc="upper left", fontsize=8)
-    lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1), yscale="log")
+    lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1))
+    if lower.lines:
+        lower.set_yscale("log")
     save(figure, path)
 
 

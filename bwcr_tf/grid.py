@@ -9,8 +9,10 @@ to train.py unchanged. For many machines, --print_commands writes one line a run
 """
 
 import itertools
+import math
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -35,6 +37,8 @@ def define_flags():
         "consistency_scales", [], "lambda of `cr` for Table 1, such as 0.01,0.1,1,10."
     )
     flags.register_validator("consistency_scales", numbers, "expected numbers above zero")
+    for name in ("ntr", "runs"):
+        flags.register_validator(name, whole_numbers, "expected 1,2,3, say")
     flags.DEFINE_string("dataset", "phantom", "Data set, as in train.py.")
     flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
     flags.DEFINE_bool("print_commands", False, "Only print what remains, a line for each run.")
@@ -43,9 +47,14 @@ def define_flags():
 def numbers(texts):
     """Whether all texts are numbers above zero: a lambda of zero is DA."""
     try:
-        return all(float(text) > 0 for text in texts)
+        return all(0 < float(text) < math.inf for text in texts)
     except ValueError:
         return False
+
+
+def whole_numbers(texts):
+    """Whether all texts are whole numbers above zero, as a folder of a run has them."""
+    return all(re.fullmatch("[1-9][0-9]*", text) for text in texts)
 
 
 class Job(NamedTuple):
@@ -57,7 +66,8 @@ class Job(NamedTuple):
 
     @property
     def finished(self):
-        return all((self.folder / name).exists() for name in ("scores.csv", "summary.json"))
+        names = "temperature.json", "scores.csv", "summary.json"
+        return all((self.folder / name).exists() for name in names)
 
     @property
     def started(self):
@@ -111,7 +121,7 @@ def other_flags(job):
 def named(arguments):
     """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`."""
     found = {}
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in itertools.pairwise([*arguments, "--"]):
         if not argument.startswith("--"):
             continue  # a value
         name, equals, value = argument[2:].partition("=")
@@ -173,6 +183,8 @@ def execute_all(jobs):
 
 def main(arguments):
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
+    if taken := {"method", "run"} & named(arguments[1:]).keys():
+        sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")
     python = "python" if FLAGS.print_commands else sys.executable
     jobs = plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
     if not jobs:

@@ -49,6 +49,7 @@ ENDINGS = {  # of a scan: of what is predicted from it
     ".mha": ".mha", ".mhd": ".mha",
 }  # fmt: skip
 SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
+VOLUMES = ("ml", "expected_ml", f"ml_where_p>{SURE}", f"ml_where_p>{POSSIBLE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +74,14 @@ def main(_):
 
 
 def predict_all(paths, model, output, reorient=True):
-    """Predicts every scan of a dict of name to path; returns a line for each that failed."""
-    rows, failures, progress = [], [], Progress("predicting scans", len(paths))
+    """Predicts every scan of a dict of name to path; returns a line for each that failed.
+
+    Raises:
+      DataError: `output` has the volumes.csv of a model of other classes.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    rows, failures = read_volumes(output, model), []
+    progress = Progress("predicting scans", len(paths))
     for name, path in paths.items():
         try:
             image = scans.read_image(path)
@@ -82,8 +89,8 @@ def predict_all(paths, model, output, reorient=True):
                 check_plane(image, model.settings, path)
             probabilities = predict(image, model, reorient)
             write(output, name, ENDINGS.get(ending(path), ".nii.gz"), probabilities, image)
-            rows.append({"scan": name} | volumes(probabilities, image, model.classes))
-            atomic.write(output / "volumes.csv", to_csv(rows))
+            rows[name] = {"scan": name} | volumes(probabilities, image, model.classes)
+            atomic.write(output / "volumes.csv", to_csv(list(rows.values())))
         except DataError as error:
             failures.append(str(error))
         except Exception as error:  # a bad scan does not stop the others, whatever it does
@@ -234,11 +241,23 @@ def volumes(probabilities, image, classes):
     row = {}
     for c, name in enumerate(classes, start=1):
         p = probabilities[..., c]
-        row[f"{name}_ml"] = ml * np.count_nonzero(labels == c)
-        row[f"{name}_expected_ml"] = ml * p.sum(dtype=np.float64)
-        for bound in (SURE, POSSIBLE):
-            row[f"{name}_ml_where_p>{bound}"] = ml * np.count_nonzero(p > bound)
+        sizes = [np.count_nonzero(labels == c), p.sum(dtype=np.float64)]
+        sizes += [np.count_nonzero(p > bound) for bound in (SURE, POSSIBLE)]
+        row |= {f"{name}_{what}": ml * size for what, size in zip(VOLUMES, sizes, strict=True)}
     return row
+
+
+def read_volumes(output, model):
+    """{scan: row} of the volumes.csv that is in `output`, to which the scans' rows are added."""
+    path = output / "volumes.csv"
+    if not path.exists():
+        return {}
+    expected = ["scan", *(f"{name}_{what}" for name in model.classes for what in VOLUMES)]
+    with open(path, newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if table.fieldnames != expected:
+            raise DataError(f"{path}: of another model; choose another output folder")
+        return {row["scan"]: row for row in table}
 
 
 def to_csv(rows):
@@ -247,7 +266,7 @@ def to_csv(rows):
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: v if k == "scan" else f"{v:.3f}" for k, v in row.items()})
+        writer.writerow({k: v if isinstance(v, str) else f"{v:.3f}" for k, v in row.items()})
     return text.getvalue()
 
 

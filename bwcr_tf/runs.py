@@ -33,9 +33,12 @@ class Plan:
         """The datasets.Subject records of `part` ("test", say) in a data folder.
 
         Raises:
-          DataError: one of them is not there.
+          DataError: one of them is not there, or the classes are others.
         """
         collection = datasets.find(self.dataset, directory)
+        if collection.classes != self.classes:
+            found, expected = map(", ".join, (collection.classes, self.classes))
+            raise DataError(f"{directory}: classes {found}; expected {expected}, the run's")
         found = {subject.name: subject for subject in collection.pool + collection.test}
         missing = [name for name in getattr(self, part) if name not in found]
         if missing:

@@ -6,7 +6,9 @@ import json
 import pathlib
 from typing import NamedTuple
 
-from bwcr_tf import paper, runs, statistics
+import numpy as np
+
+from bwcr_tf import datasets, paper, runs, statistics
 from bwcr_tf.scans import DataError
 
 METRICS = {  # title: column of scores.csv, factor to what is shown, 1 where high is good else -1
@@ -21,6 +23,7 @@ FURTHER = {
     "NLL": ("nll", 1, -1),
     "Brier": ("brier", 1, -1),
 }
+_NUMBERS = {column for column, *_ in (METRICS | FURTHER).values()}
 TESTED = {name: METRICS[name] for name in paper.METRICS}  # TACE's test is that of TACE×10
 
 
@@ -83,24 +86,48 @@ def load(root):
 def _load_run(folder):
     flags = runs.read_flags(folder)
     try:
-        dataset = flags["dataset"]
-        if dataset == "nnunet":  # of which there are many
-            dataset = pathlib.Path(runs.data_dir(flags)).name
-        name = dataset, int(flags["ntr"]), flags["method"], flags["run"]
+        name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
         records = [
             json.loads((folder / f"{k}.json").read_text("utf-8")) for k in ("split", "summary")
         ]
-        tables = [_rows(folder / f"scores{k}.csv") for k in ("", "_calibrated", "_last")]
+        split, summary = records
+        keys = [(name, c) for name in split["test"] for c in (*split["classes"], "all")]
+        if not isinstance(summary["scores"], dict):
+            raise ValueError("no scores in summary.json")
+        tables = [
+            _rows(folder / f"scores{k}.csv", set(keys)) for k in ("", "_calibrated", "_last")
+        ]
         return Run(*name, float(flags["consistency_scale"]), flags, *records, *tables, folder)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{folder}: not a whole run ({error!r})") from error
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        reason = error if isinstance(error, OSError) else repr(error)
+        raise DataError(f"{folder}: not a whole run ({reason})") from error
 
 
-def _rows(path):
+def _dataset(flags):
+    """The name of a run's data set: of nnunet's, of which there are many, that of the folder."""
+    name = flags["dataset"]
+    if name != "nnunet":
+        return name
+    own = pathlib.Path(runs.data_dir(flags)).name or name
+    return f"{own} (nnunet)" if own in {*datasets.DATASETS} - {name} else own
+
+
+def _rows(path, expected):
+    """Rows of a table of scores, which must be of the `expected` subjects and classes."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    found = collections.Counter((row["subject"], row["volume"], row["class"]) for row in rows)
+    if {(subject, name) for subject, _, name in found} != expected or max(found.values()) > 1:
+        raise ValueError(
+            f"{path.name}: {len(rows)} rows; expected one for each class of each volume of the "
+            "test subjects in split.json"
+        )
+    numbers = [float(row[column] or 0) for row in rows for column in _NUMBERS]
+    if np.isinf(numbers).any():
+        raise ValueError(f"{path.name}: a score is infinite")
+    return rows
 
 
 def group(found, key):

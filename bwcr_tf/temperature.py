@@ -14,9 +14,9 @@ RANGE = (0.05, 20.0)  # where a fitted T is looked for
 
 
 def valid(choice):
-    """Whether `choice` is `none`, `fit` or a positive number, as text."""
+    """Whether `choice` is `none`, `fit` or a number from 0.001 to 1000, as text."""
     try:
-        return choice in ("none", "fit") or 0 < float(choice) < np.inf
+        return choice in ("none", "fit") or 1e-3 <= float(choice) <= 1e3
     except ValueError:
         return False
 

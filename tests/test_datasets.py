@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -8,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, shared, write_image, write_patient
 
-from bwcr_tf import datasets, scans
+from bwcr_tf import datasets, preprocess, runs, scans
 from bwcr_tf.scans import DataError
 
 
@@ -123,6 +124,21 @@ def test_nnunet_is_read_with_and_without_test_labels(tmp_path):
     assert datasets.find("nnunet", nnunet(tmp_path / "b", test_labels=False)).test == ()
 
 
+def test_a_label_without_an_image_is_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    (root / "imagesTr" / "b_0000.nii.gz").unlink()
+    with pytest.raises(DataError, match="b_0000.nii.gz: the image of b is missing"):
+        datasets.find("nnunet", root)
+
+
+def test_subjects_of_other_classes_are_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    plan = runs.Plan("nnunet", ("a",), preprocess.Settings(2), ("a",), ("b",), ("c",))
+    assert [subject.name for subject in plan.subjects("test", root)] == ["c"]
+    with pytest.raises(DataError, match="classes a; expected a, b, the run's"):
+        dataclasses.replace(plan, classes=("a", "b")).subjects("test", root)
+
+
 def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
     root = nnunet(tmp_path / "a")
     for path in root.glob("*Ts/d*"):
@@ -137,6 +153,8 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
         ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels"),
         ({"labels": {"background": 0, "a": 2}}, "label values"),
         ({"labels": [1, 2]}, "expected JSON"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore'; expected the name"),
+        ({"labels": {"background": 0, "all": 1}}, "'all'; expected the name"),
     ],
 )
 def test_nnunet_refuses_what_it_cannot_train_on(change, message, tmp_path):

@@ -24,7 +24,7 @@ sys.exit(3 if named["method"] == "svls" else 0)
 EVALUATE = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1].removeprefix("--run_dir="))
-for name in ("scores.csv", "summary.json"):
+for name in ("temperature.json", "scores.csv", "summary.json"):
     (folder / name).write_text("{}")
 """
 
@@ -131,6 +131,22 @@ def test_print_commands_reads_flag_files_and_quotes_the_rest(tmp_path):
 def test_no_method_is_an_error_of_one_line():
     found = subprocess.run(command(), cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 1 and found.stderr.startswith("error: no runs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods=da", "--ntr=02"], "flag --ntr"),
+        (["--methods=da", "--run=2"], "--run is a flag of train.py; expected --runs here"),
+        (["--consistency_scales=0"], "numbers above zero"),
+        (["--consistency_scales=inf"], "numbers above zero"),
+    ],
+)
+def test_flags_that_train_other_folders_are_refused(arguments, message):
+    found = subprocess.run(
+        command(*arguments, "--print_commands"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode and message in found.stderr
 
 
 def test_a_stopped_grid_takes_its_run_with_it(tmp_path):

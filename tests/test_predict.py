@@ -335,6 +335,19 @@ def test_memory_does_not_grow(model, tmp_path):
     assert peak_mib(60) - before < 30  # one scan's probabilities are 1.4 MiB, twice
 
 
+def test_volumes_of_earlier_scans_are_kept(model, tmp_path):
+    path = save(scan(1), tmp_path / "in" / "a.nii.gz")
+    for name in ("a", "b", "a"):
+        assert not predict.predict_all({name: path}, model, tmp_path / "out")
+    table = tmp_path / "out" / "volumes.csv"
+    header, *rows = table.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["a", "b"]
+    assert rows[0].split(",")[1:] == rows[1].split(",")[1:]
+    table.write_text("scan,liver_ml\n")
+    with pytest.raises(DataError, match="volumes.csv: of another model"):
+        predict.predict_all({"a": path}, model, tmp_path / "out")
+
+
 def test_command_predicts_a_folder_and_ends_non_zero_on_a_bad_scan(intensity_model, tmp_path):
     save(scan(1), tmp_path / "in" / "größe 1.nii.gz")
     save(scan(2), tmp_path / "in" / "sub" / "2.nrrd")

@@ -164,6 +164,30 @@ def test_a_custom_data_set_goes_by_the_name_of_its_folder(tmp_path):
     assert scores.load(tmp_path)[0].dataset == "hippocampus"
 
 
+def test_a_custom_data_set_is_not_taken_for_a_known_one(tmp_path):
+    write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="/data/acdc")
+    run = scores.load(tmp_path)[0]
+    assert run.dataset == "acdc (nnunet)" and not run.reported
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a,a_ED,all", "c,a_ED,all"),  # a subject of no one's
+        ("b,b_ED,LV", "b,b_ED,RV"),  # twice
+        ("b,b_ED,LV", "b,b_ED,XX"),
+        (",0.02,", ",inf,"),
+        (",0.02,", ",high,"),
+        (",ece,", ",other,"),
+    ],
+)
+def test_scores_that_are_not_those_of_the_split_are_refused(old, new, results):
+    path = results / "acdc/ntr5/da/run1/scores.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match="da/run1: not a whole run"):
+        scores.load(results)
+
+
 def test_the_same_run_twice_is_refused(results):
     shutil.copytree(results / "acdc/ntr5/da/run1", results / "copy")
     with pytest.raises(DataError, match="copy: the same run as .*da/run1"):
@@ -200,6 +224,12 @@ def test_weight_of_figure_2_is_that_of_the_method():
     expected = methods.METHODS["bwcr"].consistency_weight(distance, 10.0)
     np.testing.assert_allclose(illustrations.boundary_weight(distance), expected, rtol=1e-6)
     assert paper.METHODS == list(methods.METHODS)
+
+
+def test_reliability_of_no_foreground_is_an_empty_diagram(tmp_path):
+    table = {name: np.zeros(15) for name in ("count", "confidence", "correct")}
+    figures.reliability_diagram({"da": table}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_markdown_becomes_html():

@@ -23,6 +23,7 @@ def test_a_run_survives(function, count, tmp_path):
         ("KeyboardInterrupt()", 1, "stopped; the same command goes on"),
         ("signal.raise_signal(15)", 1, "stopped; the same command goes on"),
         ("DataError('a.nii: is empty')", 1, "error: a.nii: is empty"),
+        (f"OSError({errno.EEXIST}, 'File exists', 'out')", 1, "error: out: File exists"),
         ("RuntimeError('a bug')", 1, "Traceback"),
     ],
 )
@@ -36,3 +37,12 @@ def test_a_command_ends_in_one_line_unless_it_is_a_bug(error, code, text):
     )
     assert found.returncode == code and text in found.stderr
     assert ("Traceback" in found.stderr) == (text == "Traceback")
+
+
+def test_what_is_not_a_flag_is_refused():
+    program = "from bwcr_tf import command; command.run(print)"
+    found = subprocess.run(
+        [sys.executable, "-c", program, "False"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 1 and found.stdout == ""
+    assert found.stderr == "error: False: not a flag; expected --name=value\n"
