@@ -227,10 +227,18 @@ def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
     assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
 
 
+def test_evaluate_refuses_a_run_that_is_not_trained_to_its_end(trained, tmp_path):
+    for file in ("best.keras", "split.json", "flags.txt"):
+        (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
+    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert found.returncode != 0 and "not trained to the end" in found.stderr
+    assert not (tmp_path / "scores.csv").exists()
+
+
 @pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_evaluate_refuses_a_broken_run(trained, tmp_path, name, damage):
-    for file in ("best.keras", "split.json", "flags.txt"):
+    for file in ("best.keras", "split.json", "flags.txt", "temperature.json"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
