@@ -33,6 +33,7 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
+    """Writes the scores, summary, card and figures of a run; see `score_last` for the last step."""
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
@@ -132,6 +133,7 @@ def to_table(scores, metrics=inference.COLUMNS[3:]):
 
 
 def to_cell(metric, value):
+    """`76.12 +- 12.30`: one entry of `summarize`, in per cent or mm; empty if not measured."""
     if not value:
         return ""
     if not value["volumes"]:

@@ -62,6 +62,7 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
+    """Trains the run that the flags name, or goes on with it, and exports its network."""
     if not FLAGS.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)

@@ -182,6 +182,7 @@ def execute_all(jobs):
 
 
 def main(arguments):
+    """Carries out the plan of the flags, or prints it; exit code 1 if a run failed."""
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
     if taken := {"method", "run"} & named(arguments[1:]).keys():
         sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")

@@ -33,6 +33,7 @@ class Progress:
             )
 
     def write(self, line):
+        """Shows `line`, over the last one on a terminal."""
         end = "\n" if not self.terminal or self.done >= self.total else ""
         start = "\r\033[K" if self.terminal else ""
         print(f"{start}{line}", end=end, file=sys.stderr, flush=True)

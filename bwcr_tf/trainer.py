@@ -33,6 +33,7 @@ class Trainer(keras.Model):
         }
 
     def call(self, images):
+        """Logits [B, H, W, C] of images [B, H, W, 1], untransformed."""
         return self.network(images)
 
     @property
