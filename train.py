@@ -21,6 +21,7 @@ from bwcr_tf import (
     pipeline,
     preprocess,
     runs,
+    splits,
     temperature,
     unet,
 )
@@ -161,7 +162,7 @@ def find_data():
     if FLAGS.dataset == "phantom":
         phantom.write(directory)
     collection = datasets.find(FLAGS.dataset, directory)
-    split = datasets.split(FLAGS.dataset, collection, FLAGS.ntr, FLAGS.run)
+    split = splits.split(FLAGS.dataset, collection, FLAGS.ntr, FLAGS.run)
     settings = preprocess.propose(
         collection,
         datasets.DATASETS[FLAGS.dataset],

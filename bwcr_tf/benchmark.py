@@ -22,7 +22,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from bwcr_tf import atomic, command, phantom, unet, workloads
+from bwcr_tf import atomic, command, phantom, step_parts, unet, workloads
 from bwcr_tf.methods import METHODS
 
 flags.DEFINE_integer("size", 192, "Side of the square grid, pixels.")
@@ -87,11 +87,11 @@ def training(setup):
     """Each method's step and its parts, the limit, and the input pipeline's pace."""
     network = workloads.make_network(setup)
     product, product_flop = workloads.matrix_product()
-    parts = workloads.step_parts(setup, network)
+    parts = step_parts.step_parts(setup, network)
     steps = {f"step {name}": workloads.make_step(setup, m) for name, m in METHODS.items()}
     seconds = measure({"product": product, **parts, **steps})
     rate = product_flop / seconds["product"]
-    flop = workloads.step_flop(network, setup.batch_size)
+    flop = step_parts.step_flop(network, setup.batch_size)
     yielded = pipeline_seconds(setup)
     return {
         "matrix product in float32, GFLOP/s": rate / 1e9,
@@ -150,7 +150,7 @@ def variants(setup):
     product, product_flop = workloads.matrix_product()
     seconds = measure({"product": product, **steps})
     seconds[many] /= STEPS_PER_CALL
-    flop = 2 * workloads.step_flop(unfused, setup.batch_size)
+    flop = 2 * step_parts.step_flop(unfused, setup.batch_size)
     limit = flop * seconds["product"] / product_flop
     table = {"bwcr step as it is, ms": 1000 * seconds["as it is"]}
     for name in steps:

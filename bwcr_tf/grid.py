@@ -8,24 +8,19 @@ to train.py unchanged. For many machines, --print_commands writes one line a run
     parallel -j 4 < plan.txt
 """
 
-import itertools
 import math
-import os
-import pathlib
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from typing import NamedTuple
 
 from absl import flags
 
-from bwcr_tf import command, runs
+from bwcr_tf import command, plans
 from bwcr_tf.progress import Progress
 
 FLAGS = flags.FLAGS
-SCRIPTS = pathlib.Path(__file__).parent.parent  # where train.py and evaluate.py are
 
 
 def define_flags():
@@ -57,90 +52,6 @@ def whole_numbers(texts):
     return all(re.fullmatch("[1-9][0-9]*", text) for text in texts)
 
 
-class Job(NamedTuple):
-    """One run of the plan: its folder and the commands that make it."""
-
-    folder: pathlib.Path
-    train: list  # commands
-    evaluate: list
-
-    @property
-    def finished(self):
-        names = "temperature.json", "scores.csv", "summary.json"
-        return all((self.folder / name).exists() for name in names)
-
-    @property
-    def started(self):
-        return (self.folder / "flags.txt").exists()
-
-
-def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
-    """Jobs in the order of their running; `others` are arguments for train.py.
-
-    A scale other than 1 trains `cr` in <runs_dir>/lambda<scale>/, for a run's folder belongs to
-    one set of flags; a scale of 1 is `cr` itself.
-    """
-    rows = [(method, runs_dir, []) for method in methods]
-    for scale in map(float, scales):
-        if scale == 1:
-            rows += [("cr", runs_dir, [])] if "cr" not in methods else []
-        else:
-            place = os.path.join(runs_dir, f"lambda{scale:g}")
-            rows.append(("cr", place, [f"--consistency_scale={scale:g}"]))
-    return [
-        make_job(method, dataset, ntr, run, place, [*extra, *others], python)
-        for run, ntr, (method, place, extra) in itertools.product(run_numbers, ntrs, rows)
-    ]
-
-
-def make_job(method, dataset, ntr, run, runs_dir, others, python):
-    """The Job of one run; `others` are further arguments for train.py."""
-    folder = pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{run}")
-    train, evaluate = (os.path.relpath(SCRIPTS / name) for name in ("train.py", "evaluate.py"))
-    names = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "runs_dir": runs_dir}
-    named = [f"--{name}={value}" for name, value in names.items()]
-    return Job(
-        folder, [python, train, *named, *others], [python, evaluate, f"--run_dir={folder}"]
-    )
-
-
-def other_flags(job):
-    """Which flag of a finished job its folder was not made with, in words, or None.
-
-    train.py refuses such a folder, but is not called for what is finished. A flag that is not
-    asked for now is not looked at: only train.py knows its default.
-    """
-    made_with = runs.read_flags(job.folder)
-    for name, value in named(job.train[2:]).items():
-        old = made_with.get(name, "none")
-        if not name.endswith("_dir") and not same(old, value):
-            return f"made with --{name}={old}, not {value}"
-    return None
-
-
-def named(arguments):
-    """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`."""
-    found = {}
-    for argument, following in itertools.pairwise([*arguments, "--"]):
-        if not argument.startswith("--"):
-            continue  # a value
-        name, equals, value = argument[2:].partition("=")
-        if not equals and not following.startswith("--"):
-            value = following
-        elif not equals:
-            name, value = name.removeprefix("no"), str(not name.startswith("no"))
-        found[name] = value
-    return found
-
-
-def same(a, b):
-    """Whether two texts of a flag mean the same: 0.001 is 1e-3."""
-    try:
-        return float(a) == float(b)
-    except ValueError:
-        return a.lower() == b.lower()  # True is true
-
-
 def execute(job):
     """Trains and scores one run; returns what failed, or None."""
     for name, arguments in (("train.py", job.train), ("evaluate.py", job.evaluate)):
@@ -159,16 +70,10 @@ def execute(job):
     return None
 
 
-def mistaken(jobs):
-    """{folder: what `other_flags` says} of the finished jobs that are not what was asked for."""
-    found = {job.folder: other_flags(job) for job in jobs if job.finished}
-    return {folder: reason for folder, reason in found.items() if reason}
-
-
 def execute_all(jobs):
     """Runs what is not finished; returns {folder: what failed}."""
     remaining = [job for job in jobs if not job.finished]
-    failures = mistaken(jobs)
+    failures = plans.mistaken(jobs)
     started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
     print(f"{len(jobs)} runs: {done} finished, {started} to go on, {len(remaining)} remain")
     progress = Progress("runs", len(jobs), done, seconds=0.0)
@@ -184,17 +89,17 @@ def execute_all(jobs):
 def main(arguments):
     """Carries out the plan of the flags, or prints it; exit code 1 if a run failed."""
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
-    if taken := {"method", "run"} & named(arguments[1:]).keys():
+    if taken := {"method", "run"} & plans.named(arguments[1:]).keys():
         sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")
     python = "python" if FLAGS.print_commands else sys.executable
-    jobs = plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
+    jobs = plans.plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
     if not jobs:
         sys.exit("error: no runs; give --methods=da,bwcr, say, or --consistency_scales=0.1,10")
     if FLAGS.print_commands:
         for job in jobs:
             if not job.finished:
                 print(f"{shlex.join(job.train)} && {shlex.join(job.evaluate)}")
-        failures = mistaken(jobs)
+        failures = plans.mistaken(jobs)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
         failures = execute_all(jobs)

@@ -6,14 +6,14 @@ import tempfile
 
 import numpy as np
 
-from bwcr_tf import boundary, figures, phantom, scores, statistics
+from bwcr_tf import boundary, figures, paper_figures, phantom, scores, statistics
 from bwcr_tf.page import Figure
 
 
 def landscapes(folder):
     """Fig. 1: the losses of a binary toy problem."""
     path = folder / "loss_landscapes.png"
-    figures.loss_landscapes(path)
+    paper_figures.loss_landscapes(path)
     caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
     caption += "whatever z' is; L_C holds z to z', the more the larger λ is."
     return Figure(path, caption)
@@ -24,7 +24,7 @@ def weights(folder):
     path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
     image, label_map = (array[len(array) // 2] for array in (volume.image, volume.label_map))
     distance = boundary.distance(label_map, 4)
-    figures.weight_maps(image, label_map, distance, boundary_weight(distance), path)
+    paper_figures.weight_maps(image, label_map, distance, boundary_weight(distance), path)
     caption = "Fig. 2. Image, label, distance r and weight λ(r) at R = 10 pixels: the phantom."
     return Figure(path, caption)
 
@@ -65,7 +65,7 @@ def draw_confidence(found, path):
     for run in found:
         predict = inference.predictor(unet.load(run.folder / "best.keras"))
         columns[run.label] = predict(case.image[z : z + 1])[0]
-    figures.confidence_maps(case.image[z], columns, split["classes"], path)
+    paper_figures.confidence_maps(case.image[z], columns, split["classes"], path)
 
 
 def improvement(folder, dataset, found):
@@ -78,7 +78,7 @@ def improvement(folder, dataset, found):
             boxes[ntr] = {m: scores.differences(methods["DA"], methods[m])["ECE"] for m in ours}
     if not boxes:
         return []
-    figures.improvement_boxes(boxes, path)
+    paper_figures.improvement_boxes(boxes, path)
     return [Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")]
 
 

@@ -16,6 +16,18 @@ class Table(NamedTuple):
     note: str = ""
 
 
+def of_columns(title, columns, note):
+    """A Table of columns, each with its heading on top."""
+    header, *rows = map(list, zip(*columns, strict=True))
+    return Table(title, header, rows, note)
+
+
+def of_methods(title, methods, header, cells, note):
+    """A Table with a row, `cells` of its Runs, for each of {method: Runs}."""
+    rows = [[name, *cells(found)] for name, found in methods.items()]
+    return Table(title, ["Method", *header], rows, note)
+
+
 class Figure(NamedTuple):
     """A picture and what it shows."""
 

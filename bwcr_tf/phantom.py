@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf import anatomy, annotators
+from bwcr_tf import anatomy, annotators, tissue
 from bwcr_tf.progress import Progress
 
 FRAMES = {"ED": 1, "ES": 12}
@@ -34,12 +34,12 @@ def make_volume(seed, number, frame):
     traits = anatomy.draw_traits(np.random.default_rng([seed, number]), group_of(number))
     traits = anatomy.in_frame(traits, frame)
     rng = np.random.default_rng([seed, number, FRAMES[frame]])
-    scene = anatomy.make_scene(traits, rng)
+    scene = tissue.make_scene(traits, rng)
     sds_mm = annotators.doubt_mm(traits, scene)
     label_map = annotators.draw_label_map(rng, scene, sds_mm)
     probabilities = annotators.class_probabilities(scene, sds_mm)
     spacing_mm = (traits["pixel_mm"], traits["pixel_mm"], traits["slice_mm"])
-    return Volume(anatomy.scan(traits, rng, scene.image), label_map, probabilities, spacing_mm)
+    return Volume(tissue.scan(traits, rng, scene.image), label_map, probabilities, spacing_mm)
 
 
 def write_subject(folder, seed, number, with_probabilities):

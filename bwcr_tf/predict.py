@@ -6,14 +6,11 @@ For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
     NAME_probabilities  float32, 4D: the class is the last axis; background is 0
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
-and a row of volumes.csv; see `volumes`. A folder may hold scans (NIfTI, NRRD, MetaImage),
+and a row of volumes.csv; see `volumetry.volumes`. A folder may hold scans (NIfTI, NRRD, MetaImage),
 folders of one DICOM series each, or be such a series itself.
 """
 
-import collections
-import csv
 import dataclasses
-import io
 import os
 import pathlib
 import sys
@@ -28,7 +25,7 @@ import tensorflow as tf
 from absl import flags
 from scipy import special
 
-from bwcr_tf import atomic, command, preprocess, runs, scans
+from bwcr_tf import atomic, command, preprocess, runs, scan_folder, scans, volumetry
 from bwcr_tf.progress import Progress
 from bwcr_tf.scans import DataError
 
@@ -42,14 +39,6 @@ flags.DEFINE_boolean(
     "Bring scans to the model's orientation first. Off: their array axes are the model's.",
 )
 FLAGS = flags.FLAGS
-
-ENDINGS = {  # of a scan: of what is predicted from it
-    ".nii.gz": ".nii.gz", ".nii": ".nii.gz",
-    ".nrrd": ".nrrd", ".nhdr": ".nrrd",
-    ".mha": ".mha", ".mhd": ".mha",
-}  # fmt: skip
-SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
-VOLUMES = ("ml", "expected_ml", f"ml_where_p>{SURE}", f"ml_where_p>{POSSIBLE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +54,7 @@ def main(_):
     """Predicts what the flags name; ends with a line for each scan that failed."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     output = pathlib.Path(FLAGS.output)
-    paths = find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
+    paths = scan_folder.find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
     model = load(FLAGS.model)
     failures = predict_all(paths, model, output, FLAGS.reorient)
     print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
@@ -80,7 +69,7 @@ def predict_all(paths, model, output, reorient=True):
       DataError: `output` has the volumes.csv of a model of other classes.
     """
     output.mkdir(parents=True, exist_ok=True)
-    rows, failures = read_volumes(output, model), []
+    rows, failures = volumetry.read_volumes(output, model), []
     progress = Progress("predicting scans", len(paths))
     for name, path in paths.items():
         try:
@@ -88,9 +77,16 @@ def predict_all(paths, model, output, reorient=True):
             if reorient:
                 check_plane(image, model.settings, path)
             probabilities = predict(image, model, reorient)
-            write(output, name, ENDINGS.get(ending(path), ".nii.gz"), probabilities, image)
-            rows[name] = {"scan": name} | volumes(probabilities, image, model.classes)
-            atomic.write(output / "volumes.csv", to_csv(list(rows.values())))
+            suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
+            write(
+                output,
+                name,
+                suffix,
+                probabilities,
+                image,
+            )
+            rows[name] = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
+            atomic.write(output / "volumes.csv", volumetry.to_csv(list(rows.values())))
         except DataError as error:
             failures.append(str(error))
         except Exception as error:  # a bad scan does not stop the others, whatever it does
@@ -131,49 +127,6 @@ def load(folder):
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
         reason = command.one_line(error)
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
-
-
-def find_scans(source, output, pattern="*"):
-    """Dict of name to path of the scans in `source`; names are paths within the output folder.
-
-    Hidden files and what is in the output folder are left out. A name keeps its ending only
-    where two scans would share it.
-
-    Raises:
-      DataError: there is none, or `output` is the folder of the scans.
-    """
-    if not source.exists():
-        raise DataError(f"{source}: not there")
-    folder = source if source.is_dir() else source.parent
-    if output.resolve() == folder.resolve():
-        raise DataError(f"{output}: holds the scans; choose another output folder")
-    if not source.is_dir() or scans.dicom_files(source, deep=False):
-        return {shorten(source.resolve().name): source}
-    paths = [path for path in sorted(source.rglob("*")) if is_scan(path, source, output)]
-    found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
-    if not found:
-        raise DataError(f"{source}: no scans here ({', '.join(ENDINGS)} or DICOM folders)")
-    count = collections.Counter(map(shorten, found))
-    return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
-
-
-def is_scan(path, source, output):
-    """Whether a path in `source` is a scan by its ending or its DICOM files, and not left out."""
-    hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-    inside = source.resolve() in output.resolve().parents  # `output` may hold `source`, too
-    if hidden or inside and output.resolve() in path.resolve().parents:
-        return False
-    return bool(scans.dicom_files(path, deep=False) if path.is_dir() else ending(path))
-
-
-def ending(path):
-    """That of ENDINGS which a path has, or an empty text."""
-    return next((e for e in ENDINGS if str(path).lower().endswith(e)), "")
-
-
-def shorten(name):
-    """A name without the ending of a scan."""
-    return name[: len(name) - len(ending(name))]
 
 
 def predict(image, model, reorient=True, batch_size=32):
@@ -224,50 +177,6 @@ def with_class_axis(probabilities, grid):
     direction[:3, :3] = np.reshape(grid.direction, (3, 3))
     place = ((*grid.spacing_mm, 1), (*grid.origin, 0), tuple(direction.ravel()))
     return preprocess.Grid(image.GetSize(), *place).place(image)
-
-
-def volumes(probabilities, image, classes):
-    """Volumes in ml of each class, by column of volumes.csv.
-
-    CLASS_ml is of the label map, and CLASS_expected_ml of the probabilities (their sum).
-    CLASS_ml_where_p>0.975 and CLASS_ml_where_p>0.025 are the volumes of those regions. They are
-    the central 95 % interval if voxels depend on each other fully: one uniform number decides
-    them all, and a voxel is of the class where its probability exceeds that number. Of all
-    dependence that agrees with the probabilities this gives the volume the largest variance;
-    independent voxels would give an interval of next to no width.
-    """
-    ml = np.prod(image.GetSpacing()) / 1000
-    labels = probabilities.argmax(axis=-1)
-    row = {}
-    for c, name in enumerate(classes, start=1):
-        p = probabilities[..., c]
-        sizes = [np.count_nonzero(labels == c), p.sum(dtype=np.float64)]
-        sizes += [np.count_nonzero(p > bound) for bound in (SURE, POSSIBLE)]
-        row |= {f"{name}_{what}": ml * size for what, size in zip(VOLUMES, sizes, strict=True)}
-    return row
-
-
-def read_volumes(output, model):
-    """{scan: row} of the volumes.csv that is in `output`, to which the scans' rows are added."""
-    path = output / "volumes.csv"
-    if not path.exists():
-        return {}
-    expected = ["scan", *(f"{name}_{what}" for name in model.classes for what in VOLUMES)]
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        if table.fieldnames != expected:
-            raise DataError(f"{path}: of another model; choose another output folder")
-        return {row["scan"]: row for row in table}
-
-
-def to_csv(rows):
-    """volumes.csv as text, three decimals."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: v if isinstance(v, str) else f"{v:.3f}" for k, v in row.items()})
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,17 @@ from functools import partial
 
 from absl import flags
 
-from bwcr_tf import atomic, command, conventions, illustrations, page, scores, tables
+from bwcr_tf import (
+    atomic,
+    cells,
+    command,
+    conventions,
+    further_tables,
+    illustrations,
+    page,
+    scores,
+    tables,
+)
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +34,9 @@ def make_blocks(found, root, folder):
         blocks += dataset_blocks(dataset, some, folder)
     blocks += ["## The method", illustrations.landscapes(folder), illustrations.weights(folder)]
     blocks += illustrations.confidence(folder, found, root)
-    return blocks + ([tables.conventions_table()] if conventions.GOLDEN.exists() else [])
+    return blocks + (
+        [further_tables.conventions_table()] if conventions.GOLDEN.exists() else []
+    )
 
 
 def verdicts(found):
@@ -34,9 +46,7 @@ def verdicts(found):
         methods = scores.group(some, "label")
         if methods.keys() >= {"DA", "BWCR"}:
             against = scores.differences(methods["BWCR"], methods["DA"])
-            parts = [
-                f"{metric} {tables.interval(values)}" for metric, values in against.items()
-            ]
+            parts = [f"{metric} {cells.interval(values)}" for metric, values in against.items()]
             yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
 
 
@@ -53,19 +63,19 @@ def dataset_blocks(dataset, found, folder):
     for setting, some in scores.group(plain, "setting").items():
         blocks += [f"### {setting}"]
         blocks += setting_blocks(setting, scores.group(some, "label"), folder)
-    return [*blocks, tables.further_table(dataset, plain)]
+    return [*blocks, further_tables.further_table(dataset, plain)]
 
 
 def setting_blocks(setting, methods, folder):
     """The blocks of one data set and N_tr, each of those {method: Runs} whose runs all have it."""
     blocks = test_tables(setting, methods)
     for key, make in (
-        ("scores_calibrated", tables.temperature_table),
-        ("last", tables.selection_table),
+        ("scores_calibrated", further_tables.temperature_table),
+        ("last", further_tables.selection_table),
         ("reliability", partial(illustrations.reliability, folder)),
         ("distance", partial(illustrations.by_distance, folder)),
-        ("leakage", tables.leakage_table),
-        ("truth", tables.truth_table),
+        ("leakage", further_tables.leakage_table),
+        ("truth", further_tables.truth_table),
     ):
         having = {
             name: found

@@ -461,7 +461,7 @@ ODD = ("a b", "ü", "日本 😀", "x..", "a,b", 'say "a"', "two\nlines", "-x", 
 def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
     files, tmp_path, monkeypatch
 ):
-    from bwcr_tf import predict, preprocess
+    from bwcr_tf import predict, preprocess, scan_folder
 
     source, output = tmp_path / "in", tmp_path / "out"
     names = (*ODD, "link")
@@ -472,7 +472,7 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
     for hidden in ("...nii.gz", "..hidden/a.nii.gz", ".a.nii.gz"):
         (source / hidden).parent.mkdir(exist_ok=True)
         shutil.copy(files / "short.nii.gz", source / hidden)
-    scans = predict.find_scans(source, output)
+    scans = scan_folder.find_scans(source, output)
     assert set(scans) == set(names)
     monkeypatch.setattr(predict, "predict", lambda *_: np.full((3, 24, 28, 2), 0.5, np.float32))
     model = predict.Model(("a",), preprocess.Settings(2), None)
@@ -488,11 +488,11 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
 
 @pytest.mark.parametrize("name", ["...nii.gz", "..hidden.nii.gz", ".nii.gz", "....nii.gz"])
 def test_a_scan_named_by_dots_stays_in_the_output_folder(name, tmp_path):
-    from bwcr_tf import predict
+    from bwcr_tf import scan_folder
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).touch()
-    (scan,) = predict.find_scans(tmp_path / "in" / name, tmp_path / "out")
+    (scan,) = scan_folder.find_scans(tmp_path / "in" / name, tmp_path / "out")
     assert (tmp_path / "out" / f"{scan}_labels.nii.gz").resolve().parent == tmp_path / "out"
 
 

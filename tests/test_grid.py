@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bwcr_tf import grid
+from bwcr_tf import grid, plans
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAIN = """
@@ -34,13 +34,13 @@ def scripts(tmp_path, monkeypatch):
     """Stand-ins for the two scripts: train.py notes its call and fails for svls."""
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "evaluate.py").write_text(EVALUATE)
-    monkeypatch.setattr(grid, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(plans, "SCRIPTS", tmp_path)
     return tmp_path
 
 
 def plan(root, methods, runs=("1",), scales=(), others=()):
     place = str(root / "runs")
-    return grid.plan(methods, ["5"], runs, scales, "acdc", place, list(others), sys.executable)
+    return plans.plan(methods, ["5"], runs, scales, "acdc", place, list(others), sys.executable)
 
 
 def calls(job):
@@ -48,7 +48,7 @@ def calls(job):
 
 
 def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
-    jobs = grid.plan(
+    jobs = plans.plan(
         ["da", "bwcr"], ["5", "10"], ["1", "2"], ["0.10", "1"], "acdc", "r", ["--x=1"]
     )
     folders = [job.folder.as_posix() for job in jobs]
@@ -92,13 +92,13 @@ def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     other = plan(scripts, ["da"], others=["--steps=2000"])
     assert grid.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
     apart = plan(scripts, ["da"], others=["--steps", "2000"])
-    assert grid.mistaken(apart) == grid.execute_all(other)
+    assert plans.mistaken(apart) == grid.execute_all(other)
     sized = plan(scripts, ["da"], others=["--size=96"])
-    assert grid.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
+    assert plans.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
 
 
 def test_named_arguments_are_read_in_every_form():
-    found = grid.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
+    found = plans.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
     assert found == {
         "a": "1", "b": "-2", "jit": "True", "mixed": "False", "c": "", "d": "x y",
     }  # fmt: skip
@@ -154,8 +154,8 @@ def test_a_stopped_grid_takes_its_run_with_it(tmp_path):
         "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     )
     program = (
-        "import pathlib; from absl import app; from bwcr_tf import grid; "
-        "grid.SCRIPTS = pathlib.Path.cwd(); grid.define_flags(); "
+        "import pathlib; from absl import app; from bwcr_tf import grid, plans; "
+        "plans.SCRIPTS = pathlib.Path.cwd(); grid.define_flags(); "
         "app.run(grid.main, flags_parser=grid.parse)"
     )
     process = subprocess.Popen(

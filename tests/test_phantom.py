@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf import anatomy, annotators, phantom
+from bwcr_tf import anatomy, annotators, phantom, tissue
 
 SUBJECTS = range(1, 6)
 PIXEL = np.zeros((1, 1)), np.zeros((1, 1))  # a grid of one
@@ -18,10 +18,10 @@ def volumes():
 
 
 def scene(number):
-    """Traits, `anatomy.Scene` and `annotators.doubt_mm` of a subject's ED."""
+    """Traits, `tissue.Scene` and `annotators.doubt_mm` of a subject's ED."""
     traits = anatomy.draw_traits(np.random.default_rng([0, number]), phantom.group_of(number))
     traits = anatomy.in_frame(traits, "ED")
-    found = anatomy.make_scene(traits, np.random.default_rng(number))
+    found = tissue.make_scene(traits, np.random.default_rng(number))
     return traits, found, annotators.doubt_mm(traits, found)
 
 
@@ -130,7 +130,7 @@ def test_ambiguity_is_larger_where_tissue_hides_the_right_ventricle():
     hidden, seen = [], []
     for number in (1, 2, 4):
         traits, found, (_, _, rv_sd_mm) = scene(number)
-        opacity = anatomy.look_alike(traits["hidden"][0], found.depth_mm)
+        opacity = tissue.look_alike(traits["hidden"][0], found.depth_mm)
         away = np.cos(anatomy.ANGLES - traits["rotation"]) > 0.3  # the free wall
         upper = (found.depth_mm < 40)[:, None] & away
         hidden.extend(rv_sd_mm[upper & (opacity > 0.7)])

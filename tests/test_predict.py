@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from conftest import ROOT, dicom_tags, heart, write_image
 from scipy import ndimage
 
-from bwcr_tf import inference, predict, preprocess, scans
+from bwcr_tf import inference, predict, preprocess, scan_folder, scans
 from bwcr_tf.datasets import Volume
 from bwcr_tf.scans import DataError
 
@@ -67,7 +67,7 @@ def label_map(image, model):
 def test_outputs_keep_the_geometry_and_format_of_the_scan(end, model, tmp_path):
     path = save(scan(), tmp_path / "in" / f"a{end}")
     assert not predict.predict_all({"a": path}, model, tmp_path / "out")
-    suffix = predict.ENDINGS[end]
+    suffix = scan_folder.ENDINGS[end]
     expected = sitk.ReadImage(path)
     found = {
         what: sitk.ReadImage(tmp_path / "out" / f"a_{what}{suffix}")
@@ -103,9 +103,9 @@ def test_dicom_series_is_predicted_on_its_own_grid(model, tmp_path):
         writer.SetFileName(str(folder / f"{z}.dcm"))
         writer.Execute(part)
         (folder / f"{z}.dcm").rename(folder / f"IM{z}")  # as many scanners name them
-    scans = predict.find_scans(tmp_path / "in", tmp_path / "out")
+    scans = scan_folder.find_scans(tmp_path / "in", tmp_path / "out")
     assert scans == {"study/series 1": folder}
-    assert predict.find_scans(folder, tmp_path / "out") == {"series 1": folder}
+    assert scan_folder.find_scans(folder, tmp_path / "out") == {"series 1": folder}
     assert not predict.predict_all(scans, model, tmp_path / "out")
     found = sitk.ReadImage(tmp_path / "out" / "study" / "series 1_labels.nii.gz")
     same_geometry(found, image)
@@ -213,7 +213,7 @@ def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path
     save(scan(), folder / "good.nii.gz")
     (folder / "no series").mkdir()
     (folder / "no series" / "1.dcm").write_bytes(b"DICM")
-    scans = predict.find_scans(folder, tmp_path / "out")
+    scans = scan_folder.find_scans(folder, tmp_path / "out")
     assert len(scans) == len(BAD) + 2
     failures = predict.predict_all(scans, model, tmp_path / "out")
     assert len(failures) == len(BAD) + 1
@@ -259,26 +259,26 @@ def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
     for file in [*files, "out/a_labels.nii.gz", ".git/b.nii"]:
         (source / file).parent.mkdir(parents=True, exist_ok=True)
         (source / file).touch()
-    names = predict.find_scans(source, source / "out")
+    names = scan_folder.find_scans(source, source / "out")
     assert set(names) == {"a.nii.gz", "a.nrrd", "b c é", "sub/a", "x."}
-    assert set(predict.find_scans(source, source / "out", "a.*")) == {
+    assert set(scan_folder.find_scans(source, source / "out", "a.*")) == {
         "a.nii.gz",
         "a.nrrd",
         "sub/a",
     }
-    assert list(predict.find_scans(source / "sub" / ".." / "a.nrrd", tmp_path)) == ["a"]
-    assert set(predict.find_scans(source, source.parent)) > set(names)  # those in out/, too
+    assert list(scan_folder.find_scans(source / "sub" / ".." / "a.nrrd", tmp_path)) == ["a"]
+    assert set(scan_folder.find_scans(source, source.parent)) > set(names)  # those in out/, too
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path):
     path = save(scan(), tmp_path / "in" / "a.nii.gz")
     for source in (path, path.parent):
         with pytest.raises(DataError, match="choose another output folder"):
-            predict.find_scans(source, tmp_path / "out" / ".." / "in")
+            scan_folder.find_scans(source, tmp_path / "out" / ".." / "in")
     (tmp_path / "out").mkdir()
     for source in (tmp_path / "out", tmp_path / "none"):
         with pytest.raises(DataError, match="no scans here|not there"):
-            predict.find_scans(source, tmp_path / "new")
+            scan_folder.find_scans(source, tmp_path / "new")
     with pytest.raises(DataError, match="not a model"):
         predict.load(tmp_path)
 
@@ -295,31 +295,6 @@ def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monke
     monkeypatch.setattr(sitk, "WriteImage", fail)
     (failure,) = predict.predict_all({"a": path}, model, tmp_path / "out")
     assert "disk full" in failure and not list((tmp_path / "out").iterdir())
-
-
-def test_volumes_are_those_counted_by_hand():
-    image = sitk.GetImageFromArray(np.zeros((1, 2, 2), np.float32))
-    image.SetSpacing((10, 10, 5))  # 0.5 ml
-    p = np.array([0.98, 0.6, 0.45, 0.02], np.float32).reshape(1, 2, 2)
-    row = predict.volumes(np.stack([1 - p, p], axis=-1), image, ("LV",))
-    assert {name: round(value, 6) for name, value in row.items()} == {
-        "LV_ml": 1.0,
-        "LV_expected_ml": 1.025,
-        "LV_ml_where_p>0.975": 0.5,
-        "LV_ml_where_p>0.025": 1.5,
-    }
-
-
-def test_interval_is_that_of_fully_dependent_voxels():
-    p = np.random.default_rng(0).random((1, 40, 50)).astype(np.float32)
-    image = sitk.GetImageFromArray(p)
-    image.SetSpacing((10, 10, 10))  # 1 ml
-    row = predict.volumes(np.stack([1 - p, p], axis=-1), image, ("LV",))
-    uniform = np.random.default_rng(1).random(4000)
-    drawn = [np.count_nonzero(p > u) for u in uniform]
-    bounds = row["LV_ml_where_p>0.975"], row["LV_ml_where_p>0.025"]
-    np.testing.assert_allclose(np.percentile(drawn, (2.5, 97.5)), bounds, atol=25)
-    assert np.mean(drawn) == pytest.approx(row["LV_expected_ml"], rel=0.03)
 
 
 def test_memory_does_not_grow(model, tmp_path):

@@ -10,7 +10,18 @@ import sys
 import numpy as np
 import pytest
 
-from bwcr_tf import conventions, figures, illustrations, page, paper, scores, tables
+from bwcr_tf import (
+    cells,
+    conventions,
+    figures,
+    further_tables,
+    illustrations,
+    page,
+    paper,
+    paper_figures,
+    scores,
+    tables,
+)
 from bwcr_tf.scans import DataError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -88,8 +99,8 @@ def test_the_papers_setting_is_compared_without_a_warning(results):
 
 def test_winner_of_equal_means_has_the_lower_sd():
     a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
-    assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
-    assert tables.winner_of([a, b, c], 1) == c and tables.winner_of([], 1) is None
+    assert cells.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
+    assert cells.winner_of([a, b, c], 1) == c and cells.winner_of([], 1) is None
 
 
 def test_table_1_has_da_as_0_and_a_row_for_each_lambda(results):
@@ -142,10 +153,10 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
                 truth={"variation": [0.1, 0.3, 0.2][k] + shift, "rms": 0.4, "label_variation": 0.2},
             )  # fmt: skip
     methods = scores.group(scores.load(tmp_path), "label")
-    table = tables.temperature_table("", methods)
+    table = further_tables.temperature_table("", methods)
     assert table.rows[0][:3] == ["DA", "1.05", "30.0 → 15.0"]
-    assert tables.leakage_table("", methods).rows[2] == ["BWCR"] + ["7.00 ()"] * 3
-    table = tables.truth_table("", methods)
+    assert further_tables.leakage_table("", methods).rows[2] == ["BWCR"] + ["7.00 ()"] * 3
+    table = further_tables.truth_table("", methods)
     assert [row[1] for row in table.rows] == ["15.00 (1)", "35.00 (3)", "25.00 (2)"]
     assert [row[3] for row in table.rows] == ["30.00 (3)", "20.00 (2)", "10.00 (1)"]
     assert "off by 20.0" in table.note and "ECE −0.50" in table.note
@@ -155,7 +166,7 @@ def test_selection_is_shown_beside_the_last_step(results):
     folder = results / "acdc/ntr5/da/run1"
     changed = re.sub(r"(?<=,all,0.8,,)[\d.]+", "0.5", (folder / "scores.csv").read_text())
     (folder / "scores_last.csv").write_text(changed)
-    row = tables.selection_table("", {"DA": of_method(results, "da")[:1]}).rows[0]
+    row = further_tables.selection_table("", {"DA": of_method(results, "da")[:1]}).rows[0]
     assert row == ["DA", "80.0 → 80.0", "20.0 → 50.0", "10.0 → 10.0", "15.0 → 15.0"]
 
 
@@ -214,8 +225,10 @@ def test_ours_equals_each_library_whose_convention_we_report():
 
 
 def test_binary_loss_is_eq_1_by_hand():
-    assert figures.binary_loss(0.0, 3.0, 0.0) == pytest.approx(math.log(2))
-    assert figures.binary_loss(2.0, -1.0, 0.1) == pytest.approx(math.log1p(math.exp(-2)) + 0.9)
+    assert paper_figures.binary_loss(0.0, 3.0, 0.0) == pytest.approx(math.log(2))
+    assert paper_figures.binary_loss(2.0, -1.0, 0.1) == pytest.approx(
+        math.log1p(math.exp(-2)) + 0.9
+    )
 
 
 def test_weight_of_figure_2_is_that_of_the_method():
