@@ -54,18 +54,18 @@ def draw_confidence(found, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from bwcr_tf import datasets, inference, preprocess, unet  # these need TensorFlow
 
-    split = found[0].split
+    plan = found[0].plan
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
         volume = datasets.read_acdc(root).test[0].volumes[0]
-        case = preprocess.preprocess(volume, preprocess.Settings(**split["settings"]))
+        case = preprocess.preprocess(volume, plan.settings)
     z = len(case.image) // 2
     columns = {"truth": case.truth[z]}
     for run in found:
         predict = inference.predictor(unet.load(run.folder / "best.keras"))
         columns[run.label] = predict(case.image[z : z + 1])[0]
-    paper_figures.confidence_maps(case.image[z], columns, split["classes"], path)
+    paper_figures.confidence_maps(case.image[z], columns, plan.classes, path)
 
 
 def improvement(folder, dataset, found):

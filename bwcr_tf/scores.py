@@ -36,7 +36,7 @@ class Run(NamedTuple):
     number: str
     scale: float  # factor on lambda
     flags: dict
-    split: dict
+    plan: runs.Plan
     summary: dict
     rows: list  # of scores.csv, dicts of texts
     calibrated: list  # of scores_calibrated.csv
@@ -55,13 +55,15 @@ class Run(NamedTuple):
 
     @property
     def sweep_row(self):
-        """The row of Table 1: lambda of CR, and 0 for DA."""
-        return f"{self.scale * (self.method == 'cr'):g}"
+        """The row of Table 1: lambda of CR, and 0 for DA; `BWCR × 0.1` of another method's."""
+        if self.method in ("da", "cr"):
+            return f"{self.scale * (self.method == 'cr'):g}"
+        return f"{self.label} × {self.scale:g}"
 
     @property
     def reported(self):
         """{metric: (mean, sd)} of the paper; empty where it has none."""
-        row = self.sweep_row if self.method in ("da", "cr") else self.method
+        row = self.method if self.scale == 1 and self.method != "cr" else self.sweep_row
         return paper.SCORES.get((self.dataset, self.ntr), {}).get(row, {})
 
 
@@ -84,20 +86,18 @@ def load(root):
 
 
 def _load_run(folder):
-    flags = runs.read_flags(folder)
+    flags, plan = runs.read_flags(folder), runs.load_plan(folder)
     try:
         name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
-        records = [
-            json.loads((folder / f"{k}.json").read_text("utf-8")) for k in ("split", "summary")
-        ]
-        split, summary = records
-        keys = [(name, c) for name in split["test"] for c in (*split["classes"], "all")]
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        keys = [(name, c) for name in plan.test for c in (*plan.classes, "all")]
         if not isinstance(summary["scores"], dict):
             raise ValueError("no scores in summary.json")
         tables = [
             _rows(folder / f"scores{k}.csv", set(keys)) for k in ("", "_calibrated", "_last")
         ]
-        return Run(*name, float(flags["consistency_scale"]), flags, *records, *tables, folder)
+        scale = float(flags["consistency_scale"])
+        return Run(*name, scale, flags, plan, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = error if isinstance(error, OSError) else repr(error)
         raise DataError(f"{folder}: not a whole run ({reason})") from error

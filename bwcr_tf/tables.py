@@ -1,5 +1,7 @@
 """The paper's tables, of scored runs; their settings; and the tests of their differences."""
 
+import dataclasses
+
 from bwcr_tf import page, paper, scores, statistics
 from bwcr_tf.cells import interval, mean_sd, show, winner_of
 
@@ -56,9 +58,15 @@ def runs_note(rows):
 
 
 def sweep_table(found):
-    """Table 1 of one data set and N_tr: DA (lambda = 0) and CR for each lambda that was run."""
-    first, swept = found[0], [run for run in found if run.method in ("da", "cr")]
-    swept = sorted(swept, key=lambda run: float(run.sweep_row))
+    """Table 1 of one data set and N_tr: DA (lambda = 0) and CR for each lambda that was run.
+
+    Other methods whose lambda(r) was multiplied come last.
+    """
+    first, of_paper = found[0], ("da", "cr")
+    swept = [run for run in found if run.method in of_paper or run.scale != 1]
+    swept = sorted(
+        swept, key=lambda run: (run.method not in of_paper, run.method != "da", run.scale)
+    )
     rows = {w if w != "0" else "0 (DA)": c for w, c in scores.group(swept, "sweep_row").items()}
     note = f"{runs_note(rows)} "
     note += paper_note(swept) if (first.dataset, first.ntr) in paper.SWEEP else ""
@@ -68,7 +76,7 @@ def sweep_table(found):
 def paper_note(found):
     """What to mind when the paper's numbers stand beside those of `found`."""
     theirs = paper.SETTINGS["steps"], paper.SETTINGS["size"]
-    ours = {(run.flags["steps"], str(run.split["settings"]["size"])) for run in found}
+    ours = {(run.flags["steps"], str(run.plan.settings.size)) for run in found}
     note = "In parentheses: the paper's."
     if ours != {theirs}:
         note += f" Its setting is another one ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
@@ -81,7 +89,9 @@ def settings_table(found):
     rows = []
     for dataset, some in scores.group(found, "dataset").items():
         ours = [
-            run.flags | run.split["settings"] | {"test subjects": len(run.split["test"])}
+            run.flags
+            | dataclasses.asdict(run.plan.settings)
+            | {"test subjects": len(run.plan.test)}
             for run in some
         ]
         values = [sorted({str(each.get(key, "")) for each in ours}) for key in paper.SETTINGS]

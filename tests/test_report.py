@@ -19,6 +19,8 @@ from bwcr_tf import (
     page,
     paper,
     paper_figures,
+    preprocess,
+    runs,
     scores,
     tables,
 )
@@ -42,9 +44,9 @@ def write_run(root, method, run, ece, dataset="acdc", scale=1.0, ntr=5, data_dir
     (folder / "scores.csv").write_text("\n".join(lines) + "\n")
     given = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "data_dir": data_dir}
     given |= {"steps": 2000, "consistency_scale": scale}
-    (folder / "flags.txt").write_text("".join(f"--{k}={v}\n" for k, v in given.items()))
-    split = {"classes": ["RV", "LV"], "settings": {"size": 96}, "test": ["a", "b"]}
-    (folder / "split.json").write_text(json.dumps(split))
+    settings = preprocess.Settings(num_classes=3, size=96, pixel_mm=2.66)
+    plan = runs.Plan(dataset, ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
+    runs.claim(folder, given, plan)
     average = {"ece": {"mean": float(np.mean(ece))}, "tace": {"mean": 0.15}}
     summary = {"scores": {"all": average}, "reliability": TABLE, "distance": BANDS, **more}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -89,8 +91,10 @@ def test_table_2_by_hand(results):
 
 
 def test_the_papers_setting_is_compared_without_a_warning(results):
+    settings = preprocess.Settings(num_classes=3, size=192, pixel_mm=1.33)
+    plan = runs.Plan("acdc", ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
     found = [
-        run._replace(flags=run.flags | {"steps": "50000"}, split={"settings": {"size": 192}})
+        run._replace(flags=run.flags | {"steps": "50000"}, plan=plan)
         for run in scores.load(results)
     ]
     assert "another" not in tables.paper_note(found)
@@ -108,6 +112,13 @@ def test_table_1_has_da_as_0_and_a_row_for_each_lambda(results):
     assert [row[0] for row in table.rows] == ["0 (DA)", "1", "10"]
     assert table.rows[2][2] == "**10.0 ± 1.6** (16 ± 11)"
     assert "2 run(s). Fewer runs: 1: 1, 10: 1. " in table.note
+
+
+def test_another_methods_lambda_is_a_row_of_its_own(results):
+    write_run(results / "half", "bwcr", 1, [0.12, 0.1, 0.08], scale=0.5)
+    table = tables.sweep_table(scores.load(results))
+    assert [row[0] for row in table.rows] == ["0 (DA)", "1", "10", "BWCR × 0.5"]
+    assert table.rows[3][2] == "10.0 ± 1.6"  # the paper has none
 
 
 def test_hd95_is_the_mean_of_the_classes_and_ece_of_the_whole(results):
@@ -196,6 +207,13 @@ def test_scores_that_are_not_those_of_the_split_are_refused(old, new, results):
     path = results / "acdc/ntr5/da/run1/scores.csv"
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match="da/run1: not a whole run"):
+        scores.load(results)
+
+
+def test_a_split_that_was_changed_is_refused(results):
+    path = results / "acdc/ntr5/da/run1/split.json"
+    path.write_text(path.read_text().replace("2.66", "1.33"))
+    with pytest.raises(DataError, match="da/run1/split.json: it or flags.txt was changed"):
         scores.load(results)
 
 
