@@ -63,13 +63,20 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-    """Trains the run that the flags name, or goes on with it, and exports its network."""
+    """Trains the run that the flags name, or goes on with it."""
     if not FLAGS.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     plan, subjects = find_data()
     folder = run_folder()
     runs.claim(folder, run_flags(), plan)
+    with runs.alone(folder):
+        train(folder, plan, subjects)
+    print(f"next        python evaluate.py --run_dir={folder}")
+
+
+def train(folder, plan, subjects):
+    """Trains the run in `folder` from where it stands, and exports its network."""
     cases = {
         part: cache.prepare(subjects[part], plan.settings, FLAGS.cache_dir)
         for part in ("training", "validation")
@@ -99,7 +106,6 @@ def main(_):
     )
     print(f"temperature {record['temperature']:.3f}")
     print(f"best        validation Dice {float(selection.best):.3f}")
-    print(f"next        python evaluate.py --run_dir={folder}")
 
 
 def seed():

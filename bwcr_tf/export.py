@@ -18,6 +18,7 @@ from bwcr_tf import (
     command,
     model_card,
     runs,
+    sealing,
     serving,
     temperature,
     unet,
@@ -93,7 +94,7 @@ def export(network, folder, description):
         for name, (function, inputs) in serving.signatures(network, pixel_mm).items():
             archive.add_endpoint(name, function, input_signature=inputs)
         archive.write_out(temporary, verbose=False)
-        runs.seal(temporary, description)
+        sealing.seal(temporary, description)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:
@@ -140,7 +141,7 @@ def export_run(folder, choice, plan, run_flags, cases):
         record = temperature.choose(choice or "none", network, cases)
         temperature.save(folder, record)
     value = record["temperature"]
-    description = runs.describe(plan, run_flags) | {"temperature": value}
+    description = sealing.describe(plan, run_flags) | {"temperature": value}
     export(temperature.scale(network, value), folder / "saved_model", description)
     model_card.write(folder)
     return record

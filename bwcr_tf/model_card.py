@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from bwcr_tf import atomic, datasets, runs, statistics, temperature
+from bwcr_tf import atomic, datasets, runs, sealing, statistics, temperature
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 _AS_THEY_ARE = ("nll", "brier")  # the others are given in per cent
@@ -77,7 +77,7 @@ def to_markdown(folder):
     settings = plan.settings
     choice = record.get("choice")
     fitted, subjects = choice == "fit", f"{len(plan.validation)} subjects of {plan.dataset}"
-    shown = runs.describe(plan, run_flags)["flags"]
+    shown = sealing.describe(plan, run_flags)["flags"]
     return _CARD.format(
         method=run_flags["method"],
         ntr=run_flags["ntr"],

@@ -25,7 +25,7 @@ import tensorflow as tf
 from absl import flags
 from scipy import special
 
-from bwcr_tf import atomic, command, preprocess, runs, scan_folder, scans, volumetry
+from bwcr_tf import atomic, command, preprocess, scan_folder, scans, sealing, volumetry
 from bwcr_tf.progress import Progress
 from bwcr_tf.scans import DataError
 
@@ -115,7 +115,7 @@ def load(folder):
     folder = pathlib.Path(folder)
     folder = folder / "saved_model" if (folder / "saved_model").is_dir() else folder
     try:
-        description = runs.unseal(folder)
+        description = sealing.unseal(folder)
         settings = dict(description["preprocessing"])
         if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
             raise ValueError("other percentiles")

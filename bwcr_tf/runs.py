@@ -1,5 +1,6 @@
 """The folder of a run: what is in it, and that it stays the folder of one set of flags."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -7,6 +8,11 @@ import pathlib
 
 from bwcr_tf import atomic, datasets, preprocess
 from bwcr_tf.scans import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
 _AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it
@@ -83,6 +89,24 @@ def claim(folder, flags, plan):
         atomic.write_json(folder / "split.json", split)
 
 
+@contextlib.contextmanager
+def alone(folder):
+    """Keeps other processes from training the run of `folder` while the block runs.
+
+    Raises:
+      DataError: one is training it now.
+    """
+    with open(folder / "lock", "w") as file:
+        try:
+            if fcntl:  # the lock of a killed process is gone with it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process is training this run") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
 def essential(flags):
     """The flags that the result of training depends on."""
     return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
@@ -136,52 +160,3 @@ def load_plan(folder):
     if plan.hash != expected_hash or expected not in (None, found):
         raise DataError(f"{path}: it or flags.txt was changed after the run was started")
     return plan
-
-
-def seal(folder, description):
-    """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
-
-    TensorFlow keeps no checksum of the graph.
-    """
-    content = description | {"files": _digests(folder)}
-    atomic.write_json(folder / "model.json", content | {"digest": digest(content)})
-
-
-def unseal(folder):
-    """The description in a SavedModel's model.json, if it and all files are as they were.
-
-    Raises:
-      DataError: it is no SavedModel of this package, or not what was written.
-    """
-    path = folder / "model.json"
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        expected, files = content.pop("digest"), content["files"]
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder}: not a model of this package ({path.name})") from error
-    if expected != digest(content) or files != _digests(folder):
-        raise DataError(f"{folder}: damaged, its files are not those that were exported")
-    return content
-
-
-def _digests(folder):
-    """SHA-256 of the files that TensorFlow reads from a SavedModel, by name."""
-    files = [*folder.glob("*.pb"), *(folder / "variables").glob("*")]
-    return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(files)
-    }
-
-
-def describe(plan, flags):
-    """What model.json says beside a SavedModel: all that a scan needs to be predicted."""
-    return {
-        "dataset": plan.dataset,
-        "classes": ["background", *plan.classes],
-        "input": "image [N, H, W, 1] float32 in [0, 1]",
-        "preprocessing": dataclasses.asdict(plan.settings)
-        | {"percentiles": preprocess.PERCENTILES},
-        "split_hash": plan.hash,
-        "training_subjects": plan.training,
-        "flags": essential(flags),
-    }

@@ -23,7 +23,7 @@ import time
 import numpy as np
 from conftest import ROOT, write_patient
 
-from bwcr_tf import checkpoints, datasets, predict, preprocess, runs
+from bwcr_tf import checkpoints, datasets, predict, preprocess, runs, sealing
 from bwcr_tf.cache import load_case, prepare
 from bwcr_tf.export import load_best
 from bwcr_tf.scans import DataError
@@ -82,7 +82,7 @@ def run_folder(folder):
 def outcome(folder):
     """Everything that a finished run promises: weights, and an export that is whole."""
     folder = run_folder(folder)
-    description = runs.unseal(folder / "saved_model")
+    description = sealing.unseal(folder / "saved_model")
     assert (folder / "MODEL_CARD.md").exists()
     return [*load_best(folder).get_weights(), description["temperature"]]
 

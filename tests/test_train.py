@@ -227,6 +227,15 @@ def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
     assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
 
 
+def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
+    flags = train_flags(acdc, trained[0].parents[4], "--method=bwcr", "--steps=12")
+    with runs.alone(trained[0]):
+        found = run("train.py", *flags, check=False)
+    assert found.returncode == 1 and "another process is training this run" in found.stderr
+    with runs.alone(trained[0]):
+        pass
+
+
 def test_evaluate_refuses_a_run_that_is_not_trained_to_its_end(trained, tmp_path):
     for file in ("best.keras", "split.json", "flags.txt"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
