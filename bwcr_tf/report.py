@@ -88,16 +88,19 @@ def setting_blocks(setting, methods, folder):
 
 
 def test_tables(setting, methods):
-    """BWCR against the other methods, and against all methods with a temperature."""
-    if "BWCR" not in methods:
-        return []
-    plain, scaled, ours = {}, {}, methods["BWCR"]
-    for name, found in methods.items():
-        if name != "BWCR":
-            plain[f"BWCR − {name}"] = scores.differences(ours, found)
-        if all(run.calibrated for run in found):
-            scaled[f"BWCR − ({name} with T)"] = scores.differences(ours, found, "calibrated")
-    tests = {"Tests": plain, "Tests against temperature scaling": scaled}
+    """BWCR against all others, CR against the rest, and BWCR against all with a temperature."""
+    tests = {}
+    for title, ours, left_out in (("Tests", "BWCR", ()), ("Tests of CR", "CR", ("BWCR",))):
+        tests[title] = {
+            f"{ours} − {name}": scores.differences(methods[ours], found)
+            for name, found in methods.items()
+            if ours in methods and name not in (ours, *left_out)
+        }
+    tests["Tests against temperature scaling"] = {
+        f"BWCR − ({name} with T)": scores.differences(methods["BWCR"], found, "calibrated")
+        for name, found in methods.items()
+        if "BWCR" in methods and all(run.calibrated for run in found)
+    }
     return [tables.test_table(f"{t}, {setting}", rows) for t, rows in tests.items() if rows]
 
 

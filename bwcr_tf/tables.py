@@ -118,6 +118,6 @@ def test_table(title, found):
     note = (
         f"{' or '.join(map(str, counts))} subjects, each the mean of its volumes and of the runs "
         "that both have. Paired sign flips, n = 10,000, two-sided; Holm over the rows of a "
-        "metric. Bold: BWCR is better at Holm's p < 0.05."
+        "metric. Bold: better at Holm's p < 0.05."
     )
     return page.of_columns(title, columns, note)

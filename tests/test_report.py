@@ -297,6 +297,7 @@ def test_command_writes_a_page_of_its_own_without_tensorflow(results, tmp_path):
     assert all((output / link).exists() for link in links)
     for words in ("Table 2, acdc", "Table 1, acdc", "Tests, acdc", "every convention"):
         assert words in page and words in text
+    assert "| CR − DA | +0.0 [+0.0, +0.0] | 1.0000 | 1.0000 | −4.8 [−7.5, −2.0] |" in text
     assert "BWCR minus DA: Dice +0.0 [+0.0, +0.0]; ECE −10.0 [−15.0, −5.0]" in text
     assert "| CR | 80.0 ± 0.0 (75 ± 12) | 14.3 ± 4.9 (13 ± 12) |" in text  # without lambda = 10
     assert str(tmp_path) not in text + page
