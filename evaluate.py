@@ -6,6 +6,7 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
 import numpy as np
+import tensorflow as tf
 from absl import flags, logging
 
 from bwcr_tf import (
@@ -21,7 +22,6 @@ from bwcr_tf import (
 )
 from bwcr_tf.export import load_best, load_last
 from bwcr_tf.progress import Progress
-from bwcr_tf.scans import DataError
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
@@ -34,6 +34,7 @@ FLAGS = flags.FLAGS
 
 def main(_):
     """Writes the scores, summary, card and figures of a run; see `score_last` for the last step."""
+    tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
@@ -43,8 +44,6 @@ def main(_):
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
     record = temperature.load(folder)
-    if record is None:
-        raise DataError(f"{folder}: not trained to the end; the same train.py command goes on")
     if FLAGS.weights == "last":
         return score_last(folder, cases, plan.classes)
     predict = inference.predictor(load_best(folder))

@@ -101,9 +101,7 @@ def train(folder, plan, subjects):
     if start < FLAGS.steps:
         monitor.begin(start, FLAGS.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start)
-    record = export.export_run(
-        folder, FLAGS.temperature, plan, run_flags(), cases["validation"]
-    )
+    record = export.export_run(folder, FLAGS.temperature, cases["validation"])
     print(f"temperature {record['temperature']:.3f}")
     print(f"best        validation Dice {float(selection.best):.3f}")
 

@@ -25,7 +25,7 @@ def save(checkpoint, folder, step):
 
 
 def restore(checkpoint, folder):
-    """Restores the newest checkpoint that is whole; returns whether there are any.
+    """Restores the newest checkpoint that is whole, if there are any.
 
     Raises:
       DataError: there are checkpoints, but none is whole.
@@ -34,12 +34,11 @@ def restore(checkpoint, folder):
     for path in found:
         try:
             checkpoint.read(path).assert_existing_objects_matched()
-            return True
+            return
         except Exception as error:  # whatever TensorFlow makes of a damaged file
             print(f"{path}: damaged, passed over ({type(error).__name__})")
     if found:
         raise DataError(f"{folder}: no checkpoint is whole; delete the run and train it again")
-    return False
 
 
 def read(path, names):

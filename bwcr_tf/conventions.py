@@ -11,9 +11,6 @@ import numpy as np
 from bwcr_tf import metrics
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "tests" / "golden" / "metrics.npz"
-BINS = 15  # Sec. 4
-
-
 _ROWS = [  # convention, the library's key, what is made of its scores, our key, what differs
     ("ECE, the paper's (torchmetrics, ignore_index=0)", "ece_foreground_torchmetrics", np.mean,
         "ece", "top label, true foreground; torchmetrics has a 16th bin, for 1.0"),
@@ -28,8 +25,9 @@ _ROWS = [  # convention, the library's key, what is made of its scores, our key,
     ("TACE, Nixon et al. (netcal on p_c > 0.01)",
         "tace_per_class_netcal", lambda classes: classes[1:].mean(),
         "tace", "equal-mass bins of what is over the threshold; mean over classes 1.."),
-    ("TACE, the paper's", "tace_per_class_netcal", lambda classes: classes[1:].mean() / BINS,
-        "tace_paper", f"as Nixon's, divided by the number of bins ({BINS}) once more"),
+    ("TACE, the paper's",
+        "tace_per_class_netcal", lambda classes: classes[1:].mean() / metrics.BINS,
+        "tace_paper", f"as Nixon's, divided by the number of bins ({metrics.BINS}) once more"),
 ]  # fmt: skip
 
 
@@ -54,7 +52,7 @@ def compare():
 
 def _ours(probabilities, label_map):
     """Our scores of one set, by their names in scores.csv."""
-    given = probabilities, label_map, BINS
+    given = probabilities, label_map
     ece, ece_all = metrics.ece(*given), metrics.ece(*given, foreground=False)
     tace = float(metrics.tace(*given).mean())
-    return {"ece": ece, "ece_all": ece_all, "tace": tace, "tace_paper": tace / BINS}
+    return {"ece": ece, "ece_all": ece_all, "tace": tace, "tace_paper": tace / metrics.BINS}

@@ -1,4 +1,4 @@
-"""The data sets: where they come from, how their folders are read, and how subjects are split."""
+"""The data sets: where they come from, and how their folders are read."""
 
 import collections
 import configparser
@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from bwcr_tf import scans
+from bwcr_tf import headers, scans
 from bwcr_tf.scans import DataError
 
 
@@ -26,7 +26,8 @@ class Volume:
     def files(self):
         """Every file that the volume is made of, in a fixed order."""
         images = scans.dicom_files(self.image) if self.image.is_dir() else [self.image]
-        return [*images, self.label, *([self.truth] if self.truth else [])]
+        paths = [*images, self.label, *([self.truth] if self.truth else [])]
+        return list(dict.fromkeys(f for path in paths for f in (path, headers.data_file(path))))
 
 
 @dataclasses.dataclass(frozen=True)

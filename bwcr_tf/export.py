@@ -32,18 +32,19 @@ def main(_):
     """Exports a run in the format asked for, and prints where to and by which temperature."""
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
-    plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
-    cases = validation_cases(plan, run_flags) if FLAGS.temperature == "fit" else ()
+    temperature.load(folder)  # or the run is not trained to its end
+    cases = validation_cases(folder) if FLAGS.temperature == "fit" else ()
     path = folder / "saved_model"
-    record = export_run(folder, FLAGS.temperature, plan, run_flags, cases)
+    record = export_run(folder, FLAGS.temperature, cases)
     if FLAGS.format == "onnx":
         path = folder / "model.onnx"
         export_onnx(temperature.scale(load_best(folder), record["temperature"]), path)
     print(f"{path}: temperature {record['temperature']:.3f}")
 
 
-def validation_cases(plan, run_flags):
+def validation_cases(folder):
     """The preprocessed validation subjects of a run, from its folders or those of the flags."""
+    plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
     subjects = plan.subjects("validation", FLAGS.data_dir or runs.data_dir(run_flags))
     return cache.prepare(subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"])
 
@@ -111,7 +112,7 @@ def export_onnx(network, path, tolerance=1e-4):
         import onnxruntime
         import tf2onnx
     except ImportError as error:
-        raise DataError(f"{error.name} is missing: pip install 'bwcr_tf[onnx]'") from error
+        raise DataError(f"{error.name} is missing: pip install '.[onnx]'") from error
     serve = tf.function(serving.server(network))
     model, _ = tf2onnx.convert.from_function(
         serve, input_signature=serving.spec(network), opset=18
@@ -128,7 +129,7 @@ def export_onnx(network, path, tolerance=1e-4):
     atomic.write(pathlib.Path(path), content)
 
 
-def export_run(folder, choice, plan, run_flags, cases):
+def export_run(folder, choice, cases):
     """Sets the temperature of a run, and writes its saved_model/ and MODEL_CARD.md.
 
     Args:
@@ -136,12 +137,12 @@ def export_run(folder, choice, plan, run_flags, cases):
       cases: the validation subjects' Cases; used where `choice` is `fit`.
     """
     network = load_best(folder)
-    record = temperature.load(folder) if choice is None else None
-    if record is None:
-        record = temperature.choose(choice or "none", network, cases)
-        temperature.save(folder, record)
+    if choice is not None:
+        temperature.save(folder, temperature.choose(choice, network, cases))
+    record = temperature.load(folder)
     value = record["temperature"]
-    description = sealing.describe(plan, run_flags) | {"temperature": value}
+    description = sealing.describe(runs.load_plan(folder), runs.read_flags(folder))
+    description["temperature"] = value
     export(temperature.scale(network, value), folder / "saved_model", description)
     model_card.write(folder)
     return record
@@ -155,7 +156,7 @@ if __name__ == "__main__":
         ["saved_model", "onnx"],
         "Writes saved_model/; onnx: model.onnx, too.",
     )
-    flags.DEFINE_string("temperature", None, "none, fit or a value. [the run's; else none]")
+    flags.DEFINE_string("temperature", None, "none, fit or a value. [the run's]")
     flags.DEFINE_string("data_dir", None, "Folder of the data set, for fit. [the run's]")
     flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
     flags.register_validator(

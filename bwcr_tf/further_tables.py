@@ -27,9 +27,7 @@ def temperature_table(setting, methods):
             yield " → ".join(show(value, factor, 3 if factor == 1 else 1) for value in pair)
 
     header = ["T", *(f"{name} ↓" for name in names)]
-    note = (
-        "Before → after division of the logits by T, which the validation subjects' NLL chose."
-    )
+    note = "Before → after division of the logits by the runs' temperatures; T is their mean."
     return page.of_methods(f"Temperature scaling, {setting}", methods, header, cells, note)
 
 

@@ -54,6 +54,16 @@ def check_pixels(path, reader):
         raise Mismatch(f"{found} bytes of pixels; its header says {count * size}")
 
 
+def data_file(path):
+    """The file with the pixels of a scan: `path`, or what its NRRD or MetaImage header names."""
+    if path.name.lower().endswith(_TEXT) and path.is_file():
+        head = _head(path.read_bytes())
+        apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", head)
+        if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
+            return file
+    return path
+
+
 def check_finite(pixels):
     """Raises where an array has values that are NaN or infinite."""
     if wrong := np.count_nonzero(~np.isfinite(pixels)):
@@ -83,15 +93,17 @@ def _nifti_pixels(path, reader, size):
 
 def _text_pixels(path, size):
     """Bytes of pixels in a NRRD or MetaImage file or the one it names, where `size` are needed."""
-    content = path.read_bytes()
-    head = re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
-    pixels = content[len(head) :]
-    apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", head)
-    if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
-        pixels = file.read_bytes()
+    content, file = path.read_bytes(), data_file(path)
+    head = _head(content)
+    pixels = content[len(head) :] if file == path else file.read_bytes()
     if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", head):
         pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
     return len(pixels)
+
+
+def _head(content):
+    """The header of a NRRD or MetaImage file, without the pixels that may follow it."""
+    return re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
 
 
 # Value representations by the width of their length in explicit files (DICOM PS3.5, 7.1.2)

@@ -9,7 +9,6 @@ import tensorflow as tf
 from bwcr_tf import metrics, preprocess, statistics
 
 COLUMNS = "subject volume class dice hd95_mm ece ece_all tace tace_paper nll brier".split()
-CALIBRATION_BINS = 15  # Sec. 4
 
 
 def predictor(network):
@@ -40,7 +39,7 @@ def segment(probabilities, case):
 
 
 def dice(probabilities, case):
-    """Dice [C-1] of probabilities [Z, H, W, C] on the original grid, for selection and scores."""
+    """Dice [C-1] of probabilities [Z, H, W, C] on the original grid, for selection."""
     num_classes = probabilities.shape[-1]
     return metrics.dice(segment(probabilities, case), case.original_label_map, num_classes)
 
@@ -48,11 +47,11 @@ def dice(probabilities, case):
 def score(probabilities, case, classes):
     """Rows of scores.csv for the probabilities [Z, H, W, C] of a volume: each class, and `all`.
 
-    Dice and HD95 are of the original grid, all else is of the network's (DESIGN: the authors').
+    Dice and HD95 are of the original grid, all else is of the network's, as the authors do.
     """
-    num_classes, bins = len(classes) + 1, CALIBRATION_BINS
+    num_classes = len(classes) + 1
     prediction = segment(probabilities, case)
-    tace = metrics.tace(probabilities, case.label_map, bins)
+    tace = metrics.tace(probabilities, case.label_map)
     per_class = {
         "dice": metrics.dice(prediction, case.original_label_map, num_classes),
         "hd95_mm": metrics.hd95(
@@ -62,14 +61,14 @@ def score(probabilities, case, classes):
             case.original_grid.spacing_mm[::-1],
         ),
         "tace": tace,
-        "tace_paper": tace / bins,  # the authors divide by the number of bins once more
+        "tace_paper": tace / metrics.BINS,  # the authors divide by the number of bins once more
     }
     whole = {
         "dice": statistics.mean(per_class["dice"]),
         "tace": statistics.mean(tace),
-        "tace_paper": statistics.mean(tace) / bins,
-        "ece": metrics.ece(probabilities, case.label_map, bins, foreground=True),
-        "ece_all": metrics.ece(probabilities, case.label_map, bins, foreground=False),
+        "tace_paper": statistics.mean(tace) / metrics.BINS,
+        "ece": metrics.ece(probabilities, case.label_map, foreground=True),
+        "ece_all": metrics.ece(probabilities, case.label_map, foreground=False),
         "nll": metrics.nll(probabilities, case.label_map),
         "brier": metrics.brier(probabilities, case.label_map),
     }

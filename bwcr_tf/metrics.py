@@ -7,6 +7,8 @@ is the background. Everything is a fraction, not per cent.
 import numpy as np
 from scipy import ndimage, spatial
 
+BINS = 15  # Sec. 4
+
 
 def dice(prediction, label_map, num_classes):
     """Dice coefficient of each foreground class [C-1]; NaN where both masks are empty."""
@@ -47,7 +49,7 @@ def _surface_mm(mask, spacing_mm):
     return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * np.array(spacing_mm)
 
 
-def reliability(probabilities, label_map, bins=15, foreground=True):
+def reliability(probabilities, label_map, bins=BINS, foreground=True):
     """What a reliability diagram shows of the most likely class: dict of arrays [bins].
 
     `count` pixels, the sum of their `confidence` and the sum that are `correct`, in bins of
@@ -67,7 +69,7 @@ def reliability(probabilities, label_map, bins=15, foreground=True):
     }
 
 
-def ece(probabilities, label_map, bins=15, foreground=True):
+def ece(probabilities, label_map, bins=BINS, foreground=True):
     """Expected calibration error (Guo et al., ICML 2017) of the most likely class.
 
     sum_b n_b / n |accuracy_b - confidence_b| over bins of equal width. With `foreground`, over
@@ -78,7 +80,7 @@ def ece(probabilities, label_map, bins=15, foreground=True):
     return gaps.sum() / table["count"].sum() if table["count"].any() else np.nan
 
 
-def tace(probabilities, label_map, bins=15, threshold=0.01):
+def tace(probabilities, label_map, bins=BINS, threshold=0.01):
     """Thresholded adaptive calibration error [C-1] of each foreground class (Nixon et al., 2019).
 
     Over the pixels with p_c > threshold, in bins of equal mass: the mean gap between the mean of

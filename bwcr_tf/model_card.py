@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from bwcr_tf import atomic, datasets, runs, sealing, statistics, temperature
+from bwcr_tf import atomic, datasets, runs, statistics, temperature
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 _AS_THEY_ARE = ("nll", "brier")  # the others are given in per cent
@@ -73,11 +73,11 @@ def write(folder):
 def to_markdown(folder):
     """The card as text; see `write`."""
     plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
-    record = temperature.load(folder) or {"temperature": 1.0, "choice": "none"}
+    record = temperature.load(folder)
     settings = plan.settings
     choice = record.get("choice")
     fitted, subjects = choice == "fit", f"{len(plan.validation)} subjects of {plan.dataset}"
-    shown = sealing.describe(plan, run_flags)["flags"]
+    shown = runs.essential(run_flags)
     return _CARD.format(
         method=run_flags["method"],
         ntr=run_flags["ntr"],

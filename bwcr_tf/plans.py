@@ -3,10 +3,12 @@
 import itertools
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 from bwcr_tf import runs
 
+_FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
 SCRIPTS = pathlib.Path(__file__).parent.parent  # where train.py and evaluate.py are
 
 
@@ -74,13 +76,16 @@ def other_flags(job):
 
 
 def named(arguments):
-    """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`."""
+    """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`.
+
+    One dash is as good as two.
+    """
     found = {}
-    for argument, following in itertools.pairwise([*arguments, "--"]):
-        if not argument.startswith("--"):
+    for argument, following in itertools.pairwise([*arguments, "--end"]):
+        if not _FLAG.match(argument):
             continue  # a value
-        name, equals, value = argument[2:].partition("=")
-        if not equals and not following.startswith("--"):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not equals and not _FLAG.match(following):
             value = following
         elif not equals:
             name, value = name.removeprefix("no"), str(not name.startswith("no"))

@@ -36,7 +36,7 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     code = max(sorted(set(codes)), key=codes.count)
     in_plane = np.array([spacing[:2] for found, _, spacing in headers if found == code])
     extent_mm = in_plane * [size_xy[:2] for found, size_xy, _ in headers if found == code]
-    pixel_mm = pixel_mm or dataset.pixel_mm or float(round(np.median(in_plane), 3))
+    pixel_mm = pixel_mm or dataset.pixel_mm or float(f"{np.median(in_plane):.4g}")
     if not size:
         pixels = np.percentile(extent_mm.max(axis=1), 95) / pixel_mm
         size = 192 if dataset.pixel_mm else 16 * int(np.ceil(pixels / 16))

@@ -70,7 +70,7 @@ def setting_blocks(setting, methods, folder):
     """The blocks of one data set and N_tr, each of those {method: Runs} whose runs all have it."""
     blocks = test_tables(setting, methods)
     for key, make in (
-        ("scores_calibrated", further_tables.temperature_table),
+        ("calibrated", further_tables.temperature_table),
         ("last", further_tables.selection_table),
         ("reliability", partial(illustrations.reliability, folder)),
         ("distance", partial(illustrations.by_distance, folder)),

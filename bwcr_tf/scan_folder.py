@@ -1,6 +1,7 @@
 """Which scans a folder holds, and what they are called."""
 
 import collections
+import os
 
 from bwcr_tf import scans
 from bwcr_tf.scans import DataError
@@ -27,7 +28,7 @@ def find_scans(source, output, pattern="*"):
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")
     if not source.is_dir() or scans.dicom_files(source, deep=False):
-        return {shorten(source.resolve().name): source}
+        return {shorten(os.path.basename(os.path.abspath(source))): source}
     paths = [path for path in sorted(source.rglob("*")) if is_scan(path, source, output)]
     found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
     if not found:

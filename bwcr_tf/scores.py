@@ -28,7 +28,7 @@ TESTED = {name: METRICS[name] for name in paper.METRICS}  # TACE's test is that 
 
 
 class Run(NamedTuple):
-    """A scored run; `calibrated` is [] without a temperature, `last` without its file."""
+    """A scored run; `calibrated` is [] where the temperature is 1, `last` without its file."""
 
     dataset: str
     ntr: int
@@ -96,6 +96,8 @@ def _load_run(folder):
         tables = [
             _rows(folder / f"scores{k}.csv", set(keys)) for k in ("", "_calibrated", "_last")
         ]
+        if summary.get("temperature") == 1:
+            tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, plan, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:

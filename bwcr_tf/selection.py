@@ -62,7 +62,7 @@ class Selection(keras.callbacks.Callback):
         self.step.assign_add(1)
         step = int(self.step)
         if not np.isfinite(logs["loss"]):
-            raise NotFinite(step, logs["loss"], checkpoints.paths(self.checkpoint_folder))
+            raise self.not_finite(step, f"the loss is {logs['loss']}")
         if step % self.every == 0 or step == self.steps:
             self.validate(step)
             self.save(step)
@@ -80,12 +80,18 @@ class Selection(keras.callbacks.Callback):
         for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
             weight.assign(average)
         validation = Validation([(case, self.predict(case.image)) for case in self.cases])
+        if not all(np.isfinite(p).all() for _, p in validation.predictions):
+            raise self.not_finite(step, "the averages' predictions are not finite")
         dice = np.nan_to_num(validation.dice)  # NaN where no foreground is true or predicted
         if dice >= float(self.best):  # a later tie wins
             self.best.assign(dice)
             self.save_best()
         self.report(step, self.trainer, validation)
         self.trainer.reset_metrics()
+
+    def not_finite(self, step, what):
+        """The NotFinite of `step`, with the checkpoints that were written before it."""
+        return NotFinite(step, what, checkpoints.paths(self.checkpoint_folder))
 
     def save_best(self):
         """Writes best.keras."""
@@ -94,10 +100,10 @@ class Selection(keras.callbacks.Callback):
 
 
 class NotFinite(Exception):
-    """The loss of `step` is NaN or infinite; `found` are the checkpoints, newest first."""
+    """`what` is NaN or infinite at `step`; `found` are the checkpoints, newest first."""
 
-    def __init__(self, step, loss, found):
-        super().__init__(f"step {step}: the loss is {loss}")
+    def __init__(self, step, what, found):
+        super().__init__(f"step {step}: {what}")
         self.step, self.found = step, found
 
 

@@ -75,14 +75,14 @@ def save(folder, record):
 
 
 def load(folder):
-    """The record in a run's temperature.json, or None if there is none.
+    """The record in a run's temperature.json, which is written once the run is trained.
 
     Raises:
-      DataError: it has no positive temperature.
+      DataError: it is not there, or has no positive temperature.
     """
     path = pathlib.Path(folder) / "temperature.json"
     if not path.exists():
-        return None
+        raise DataError(f"{folder}: not trained to the end; the same train.py command goes on")
     try:
         record = json.loads(path.read_text("utf-8"))
         if 0 < record["temperature"] < np.inf:

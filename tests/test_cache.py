@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from bwcr_tf import cache, datasets
 from bwcr_tf.preprocess import Settings
@@ -37,6 +38,19 @@ def test_cache_key_depends_on_content_and_settings(acdc):
     assert key != cache._key(second, SETTINGS)
     for change in ({"size": 48}, {"pixel_mm": 1.0}, {"n4_shrink": 4}, {"orientation": "RAS"}):
         assert key != cache._key(first, dataclasses.replace(SETTINGS, **change))
+
+
+@pytest.mark.parametrize("ending", ["mhd", "nhdr"])
+def test_cache_key_depends_on_pixels_in_a_file_of_their_own(acdc, tmp_path, ending):
+    volume = datasets.find("acdc", acdc).pool[0].volumes[0]
+    label = tmp_path / f"label.{ending}"
+    sitk.WriteImage(sitk.ReadImage(volume.label), label)
+    volume = dataclasses.replace(volume, label=label)
+    pixels = next(path for path in tmp_path.iterdir() if path != label)
+    assert volume.files == [volume.image, label, pixels]
+    key = cache._key(volume, SETTINGS)
+    pixels.write_bytes(pixels.read_bytes()[::-1])
+    assert key != cache._key(volume, SETTINGS)
 
 
 def test_prepare_names_the_file_that_is_broken(acdc, tmp_path):

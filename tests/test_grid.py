@@ -102,6 +102,7 @@ def test_named_arguments_are_read_in_every_form():
     assert found == {
         "a": "1", "b": "-2", "jit": "True", "mixed": "False", "c": "", "d": "x y",
     }  # fmt: skip
+    assert plans.named(["-e=2", "-f", "3", "-g"]) == {"e": "2", "f": "3", "g": "True"}
 
 
 def command(*arguments):

@@ -115,7 +115,8 @@ def test_scores_of_another_temperature_are_not_shown(folder):
 
 
 def test_run_without_temperature_is_described_as_such(folder):
-    (folder / "temperature.json").unlink()
+    (folder / "temperature.json").write_text('{"temperature": 1.0, "choice": "none"}')
+    assert "None was fitted." in model_card.to_markdown(folder)
     assert "Temperature 1.000" in model_card.to_markdown(folder)
 
 

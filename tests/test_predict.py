@@ -267,6 +267,8 @@ def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
         "sub/a",
     }
     assert list(scan_folder.find_scans(source / "sub" / ".." / "a.nrrd", tmp_path)) == ["a"]
+    (tmp_path / "link.nrrd").symlink_to(source / "a.nrrd")
+    assert list(scan_folder.find_scans(tmp_path / "link.nrrd", tmp_path / "out")) == ["link"]
     assert set(scan_folder.find_scans(source, source.parent)) > set(names)  # those in out/, too
 
 

@@ -114,6 +114,13 @@ def test_another_orientation_gives_the_same_network_image():
         np.testing.assert_allclose(first, second, atol=1e-4)
 
 
+def test_propose_keeps_the_digits_of_a_small_spacing(acdc, monkeypatch):
+    header = ("LPS", (96, 80, 3), (0.0004, 0.0004, 0.001))
+    monkeypatch.setattr(preprocess.scans, "read_header", lambda path: header)
+    own = preprocess.propose(datasets.find("acdc", acdc), datasets.DATASETS["nnunet"])
+    assert (own.pixel_mm, own.size) == (0.0004, 96)
+
+
 def test_propose_takes_the_median_spacing_and_the_extent(acdc):
     collection = datasets.find("acdc", acdc)
     own = preprocess.propose(collection, datasets.DATASETS["nnunet"])

@@ -20,6 +20,7 @@ from bwcr_tf import (
     paper,
     paper_figures,
     preprocess,
+    report,
     runs,
     scores,
     tables,
@@ -41,7 +42,8 @@ def write_run(root, method, run, ece, dataset="acdc", scale=1.0, ntr=5, data_dir
         for name, hd95 in ("RV", 3.0), ("LV", 5.0):
             lines.append(f"{volume[0]},{volume},{name},0.8,{hd95},,,0.15,0.01,,")
         lines.append(f"{volume[0]},{volume},all,0.8,,{value},0.02,0.15,0.01,0.3,0.1")
-    (folder / "scores.csv").write_text("\n".join(lines) + "\n")
+    for table in ("scores", *(["scores_calibrated"] if "scores_calibrated" in more else [])):
+        (folder / f"{table}.csv").write_text("\n".join(lines) + "\n")
     given = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "data_dir": data_dir}
     given |= {"steps": 2000, "consistency_scale": scale}
     settings = preprocess.Settings(num_classes=3, size=96, pixel_mm=2.66)
@@ -158,19 +160,27 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
         for k, method in enumerate(("da", "cr", "bwcr")):
             write_run(
                 tmp_path, method, run, [0.3 - 0.1 * k] * 3, "phantom",
-                temperature=1.0 + shift,
+                temperature=1.1 + shift,
                 scores_calibrated={"all": {"ece": {"mean": 0.1 + shift}}},
                 leakage={c: {"on": 0.02 + shift, "off": None} for c in ("RV", "LV", "mean")},
                 truth={"variation": [0.1, 0.3, 0.2][k] + shift, "rms": 0.4, "label_variation": 0.2},
             )  # fmt: skip
     methods = scores.group(scores.load(tmp_path), "label")
     table = further_tables.temperature_table("", methods)
-    assert table.rows[0][:3] == ["DA", "1.05", "30.0 → 15.0"]
+    assert table.rows[0][:3] == ["DA", "1.15", "30.0 → 15.0"]
     assert further_tables.leakage_table("", methods).rows[2] == ["BWCR"] + ["7.00 ()"] * 3
     table = further_tables.truth_table("", methods)
     assert [row[1] for row in table.rows] == ["15.00 (1)", "35.00 (3)", "25.00 (2)"]
     assert [row[3] for row in table.rows] == ["30.00 (3)", "20.00 (2)", "10.00 (1)"]
     assert "off by 20.0" in table.note and "ECE −0.50" in table.note
+
+
+def test_a_temperature_of_1_is_no_scaling(tmp_path):
+    for method, value in ("da", 1.0), ("cr", 1.5), ("bwcr", 1.0):
+        same = {"temperature": value, "scores_calibrated": {}}
+        write_run(tmp_path, method, 1, [0.1] * 3, **same)
+    found = report.test_tables("", scores.group(scores.load(tmp_path), "label"))
+    assert [row[0] for row in found[-1].rows] == ["BWCR − (CR with T)"]
 
 
 def test_selection_is_shown_beside_the_last_step(results):

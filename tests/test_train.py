@@ -15,14 +15,18 @@ import numpy as np
 import pytest
 from conftest import ROOT, shared
 
-from bwcr_tf import cache, inference, metrics, runs, unet
+from bwcr_tf import cache, datasets, inference, metrics, preprocess, runs, unet
+from bwcr_tf.methods import METHODS
+from bwcr_tf.selection import NotFinite, Selection
+from bwcr_tf.trainer import Trainer
 
 SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
 SMALL += ["--ntr=4"]
 
 
 def command(script, *flags):
-    return [sys.executable, str(ROOT / script), *map(str, flags)]
+    place = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+    return [sys.executable, *place, *map(str, flags)]
 
 
 def run(script, *flags, check=True):
@@ -175,6 +179,21 @@ def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained
     )
 
 
+def test_averages_that_are_not_finite_are_neither_kept_nor_saved(acdc, tmp_path):
+    settings = preprocess.Settings(4, size=32, pixel_mm=2.0, n4_shrink=0)
+    case = cache.prepare(datasets.find("acdc", acdc).pool[:1], settings, tmp_path / "cache", 1)[
+        0
+    ]
+    trainer = Trainer(unet.build_unet(32, 4, 4), METHODS["da"], 2.0)
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    network, folder = unet.build_unet(32, 4, 4), tmp_path / "run"
+    selection = Selection(trainer, network, [case], folder, 1, 9, lambda *_: None)
+    trainer.averages[-1].assign(trainer.averages[-1] * np.nan)
+    with pytest.raises(NotFinite, match="step 1: the averages' predictions are not finite"):
+        selection.on_train_batch_end(0, {"loss": 0.5})
+    assert not folder.exists()
+
+
 def test_mixed_precision_trains_to_a_network_in_float32(acdc, trained, tmp_path):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
     flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--mixed_precision")
@@ -236,12 +255,14 @@ def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
         pass
 
 
-def test_evaluate_refuses_a_run_that_is_not_trained_to_its_end(trained, tmp_path):
+def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(trained, tmp_path):
     for file in ("best.keras", "split.json", "flags.txt"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
-    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
-    assert found.returncode != 0 and "not trained to the end" in found.stderr
-    assert not (tmp_path / "scores.csv").exists()
+    before = set(tmp_path.iterdir())
+    for command in (["evaluate.py"], ["bwcr_tf.export", "--temperature=2"]):
+        found = run(*command, f"--run_dir={tmp_path}", check=False)
+        assert found.returncode != 0 and "not trained to the end" in found.stderr
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
