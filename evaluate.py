@@ -19,8 +19,8 @@ from bwcr_tf import (
     model_card,
     runs,
     temperature,
+    weights,
 )
-from bwcr_tf.export import load_best, load_last
 from bwcr_tf.progress import Progress
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
@@ -46,7 +46,7 @@ def main(_):
     record = temperature.load(folder)
     if FLAGS.weights == "last":
         return score_last(folder, cases, plan.classes)
-    predict = inference.predictor(load_best(folder))
+    predict = inference.predictor(weights.load_best(folder))
     value = record["temperature"]
     rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
     atomic.write(folder / "scores.csv", inference.to_csv(rows))
@@ -80,7 +80,7 @@ def score_all(predict, value, cases, classes):
 
 def score_last(folder, cases, classes):
     """Scores the averages of the last step, to see what the selection does: scores_last.csv."""
-    predict = inference.predictor(load_last(folder))
+    predict = inference.predictor(weights.load_last(folder))
     rows = [
         row for case in cases for row in inference.score(predict(case.image), case, classes)
     ]

@@ -16,11 +16,11 @@ from bwcr_tf import (
     cache,
     command,
     datasets,
-    export,
     phantom,
     pipeline,
     preprocess,
     runs,
+    saved_model,
     splits,
     temperature,
     unet,
@@ -101,7 +101,7 @@ def train(folder, plan, subjects):
     if start < FLAGS.steps:
         monitor.begin(start, FLAGS.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start)
-    record = export.export_run(folder, FLAGS.temperature, cases["validation"])
+    record = saved_model.export_run(folder, FLAGS.temperature, cases["validation"])
     print(f"temperature {record['temperature']:.3f}")
     print(f"best        validation Dice {float(selection.best):.3f}")
 

@@ -83,7 +83,7 @@ def intensity_model(tmp_path_factory):
     """
     import keras
 
-    from bwcr_tf import export
+    from bwcr_tf import saved_model
 
     array = heart(1)[0]
     low, high = np.percentile(array, (2, 98))
@@ -99,7 +99,7 @@ def intensity_model(tmp_path_factory):
         preprocessing = dataclasses.asdict(settings) | {"percentiles": [2, 98]}
         classes = ["background", "RV", "MYO", "LV"]
         description = {"classes": classes, "preprocessing": preprocessing}
-        export.export(network, folder, description)
+        saved_model.export(network, folder, description)
         return folder
 
     return build

@@ -25,8 +25,8 @@ from conftest import ROOT, write_patient
 
 from bwcr_tf import checkpoints, datasets, predict, preprocess, runs, sealing
 from bwcr_tf.cache import load_case, prepare
-from bwcr_tf.export import load_best
 from bwcr_tf.scans import DataError
+from bwcr_tf.weights import load_best
 
 SETTINGS = preprocess.Settings(4, size=32, pixel_mm=2.0)
 STEPS = 12

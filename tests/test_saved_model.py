@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import tensorflow as tf
 from conftest import heart
 
-from bwcr_tf import export, preprocess, temperature, unet
+from bwcr_tf import preprocess, saved_model, temperature, unet, weights
 from bwcr_tf.scans import DataError
 
 SIZE, PIXEL_MM = 32, 2.0
@@ -27,7 +27,7 @@ def network():
 @pytest.fixture(scope="module")
 def served(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "saved_model"
-    export.export(network, folder, DESCRIPTION)
+    saved_model.export(network, folder, DESCRIPTION)
     return tf.saved_model.load(str(folder))
 
 
@@ -78,20 +78,20 @@ def test_slices_signature_equals_preprocessing_without_n4(shape, spacing, networ
 
 def test_failed_export_leaves_the_old_one(network, tmp_path):
     folder = tmp_path / "saved_model"
-    export.export(network, folder, DESCRIPTION)
+    saved_model.export(network, folder, DESCRIPTION)
     before = (folder / "model.json").read_text()
     with pytest.raises(TypeError):
-        export.export(network, folder, DESCRIPTION | {"strange": {1, 2}})
+        saved_model.export(network, folder, DESCRIPTION | {"strange": {1, 2}})
     assert (folder / "model.json").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
 
 
 def test_missing_and_broken_weights_are_errors(tmp_path):
     with pytest.raises(DataError, match="not there"):
-        export.load_best(tmp_path)
+        weights.load_best(tmp_path)
     (tmp_path / "best.keras").write_bytes(b"PK")
     with pytest.raises(DataError, match="not a whole model"):
-        export.load_best(tmp_path)
+        weights.load_best(tmp_path)
 
 
 def write_run(folder, network):
@@ -113,7 +113,7 @@ def write_run(folder, network):
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15, NumPy 2
 def test_temperature_is_baked_into_the_export_of_a_run(network, tmp_path):
     write_run(tmp_path, network)
-    export.export_run(tmp_path, "2.0", ())
+    saved_model.export_run(tmp_path, "2.0", ())
     assert temperature.load(tmp_path)["temperature"] == 2
     folder = tmp_path / "saved_model"
     assert json.loads((folder / "model.json").read_text())["temperature"] == 2
@@ -124,13 +124,13 @@ def test_temperature_is_baked_into_the_export_of_a_run(network, tmp_path):
     logits = network(images(2), training=False) / 2
     np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(found["probabilities"], tf.nn.softmax(logits), atol=1e-6)
-    assert export.export_run(tmp_path, None, ())["temperature"] == 2
+    assert saved_model.export_run(tmp_path, None, ())["temperature"] == 2
 
 
 def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(DataError, match=r"pip install '\.\[onnx\]'"):
-        export.export_onnx(network, tmp_path / "model.onnx")
+        saved_model.export_onnx(network, tmp_path / "model.onnx")
 
 
 @pytest.mark.filterwarnings("ignore")  # of tf2onnx
@@ -138,7 +138,7 @@ def test_onnx_equals_the_saved_model(network, served, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
     path = pathlib.Path(tmp_path, "model.onnx")
-    export.export_onnx(network, path)
+    saved_model.export_onnx(network, path)
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 4):
         expected = served.signatures["serving_default"](image=tf.constant(images(count)))
@@ -148,4 +148,4 @@ def test_onnx_equals_the_saved_model(network, served, tmp_path):
             np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
         np.testing.assert_array_equal(found["labels"], expected["labels"])
     with pytest.raises(DataError, match="differ"):
-        export.export_onnx(network, path, tolerance=-1.0)
+        saved_model.export_onnx(network, path, tolerance=-1.0)
