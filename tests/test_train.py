@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
 import pytest
 from conftest import ROOT, shared
 
-from bwcr_tf import cache, datasets, inference, metrics, preprocess, runs, unet
+from bwcr_tf import cache, datasets, export, inference, metrics, preprocess, runs, unet
 from bwcr_tf.methods import METHODS
+from bwcr_tf.scans import DataError
 from bwcr_tf.selection import NotFinite, Selection
 from bwcr_tf.trainer import Trainer
 
@@ -25,8 +27,7 @@ SMALL += ["--ntr=4"]
 
 
 def command(script, *flags):
-    place = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
-    return [sys.executable, *place, *map(str, flags)]
+    return [sys.executable, str(ROOT / script), *map(str, flags)]
 
 
 def run(script, *flags, check=True):
@@ -255,13 +256,18 @@ def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
         pass
 
 
-def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(trained, tmp_path):
+def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
+    trained, tmp_path, monkeypatch
+):
     for file in ("best.keras", "split.json", "flags.txt"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
     before = set(tmp_path.iterdir())
-    for command in (["evaluate.py"], ["bwcr_tf.export", "--temperature=2"]):
-        found = run(*command, f"--run_dir={tmp_path}", check=False)
-        assert found.returncode != 0 and "not trained to the end" in found.stderr
+    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert found.returncode != 0 and "not trained to the end" in found.stderr
+    given = types.SimpleNamespace(run_dir=tmp_path, temperature="2", format="saved_model")
+    monkeypatch.setattr(export, "FLAGS", given)
+    with pytest.raises(DataError, match="not trained to the end"):
+        export.main([])
     assert set(tmp_path.iterdir()) == before
 
 
