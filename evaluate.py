@@ -9,19 +9,12 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from bwcr_tf import (
-    analysis,
-    atomic,
-    cache,
-    command,
-    figures,
-    inference,
-    model_card,
-    runs,
-    temperature,
-    weights,
-)
-from bwcr_tf.progress import Progress
+from bwcr_tf.data import cache
+from bwcr_tf.evaluation import analysis, figures, inference, temperature
+from bwcr_tf.export import model_card
+from bwcr_tf.system import command, files
+from bwcr_tf.system.progress import Progress
+from bwcr_tf.training import run_folder, weights
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
@@ -37,9 +30,9 @@ def main(_):
     tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
-    plan, run_flags = runs.load_plan(folder), runs.read_flags(folder)
+    plan, run_flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
     cases = cache.prepare(
-        plan.subjects("test", FLAGS.data_dir or runs.data_dir(run_flags)),
+        plan.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags)),
         plan.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
@@ -49,19 +42,19 @@ def main(_):
     predict = inference.predictor(weights.load_best(folder))
     value = record["temperature"]
     rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
-    atomic.write(folder / "scores.csv", inference.to_csv(rows))
-    atomic.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
+    files.write(folder / "scores.csv", inference.to_csv(rows))
+    files.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
     summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
     summary["temperature"] = value
     summary["scores_calibrated"] = summarize(calibrated_rows, plan.classes)["scores"]
-    atomic.write_json(folder / "summary.json", summary)
+    files.write_json(folder / "summary.json", summary)
     model_card.write(folder)
     draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
     print(to_table(summary["scores"]))
     print(f"\nafter division of the logits by the temperature, {value:.3f}:")
     print(to_table(summary["scores_calibrated"], inference.COLUMNS[5:]))
-    files = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
-    print(f"{folder}/: {files}")
+    written = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
+    print(f"{folder}/: {written}")
 
 
 def score_all(predict, value, cases, classes):
@@ -84,7 +77,7 @@ def score_last(folder, cases, classes):
     rows = [
         row for case in cases for row in inference.score(predict(case.image), case, classes)
     ]
-    atomic.write(folder / "scores_last.csv", inference.to_csv(rows))
+    files.write(folder / "scores_last.csv", inference.to_csv(rows))
     print(to_table(summarize(rows, classes)["scores"]))
 
 

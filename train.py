@@ -12,24 +12,18 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from bwcr_tf import (
-    cache,
-    command,
-    datasets,
-    phantom,
-    pipeline,
-    preprocess,
-    runs,
-    saved_model,
-    splits,
-    temperature,
-    unet,
-)
+from bwcr_tf import pipeline, unet
+from bwcr_tf.data import cache, datasets, preprocess, splits
+from bwcr_tf.evaluation import temperature
+from bwcr_tf.export import saved_model
 from bwcr_tf.methods import METHODS
-from bwcr_tf.monitor import Monitor
-from bwcr_tf.scans import DataError
-from bwcr_tf.selection import NotFinite, Selection
+from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.system import command
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
+from bwcr_tf.training import run_folder
+from bwcr_tf.training.monitor import Monitor
+from bwcr_tf.training.selection import NotFinite, Selection
 
 flags.DEFINE_enum("method", "bwcr", list(METHODS), "Row of methods.METHODS to train.")
 flags.DEFINE_enum("dataset", "phantom", list(datasets.DATASETS), "Data set.")
@@ -68,9 +62,9 @@ def main(_):
         tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     plan, subjects = find_data()
-    folder = run_folder()
-    runs.claim(folder, run_flags(), plan)
-    with runs.alone(folder):
+    folder = folder_of_flags()
+    run_folder.claim(folder, run_flags(), plan)
+    with run_folder.alone(folder):
         train(folder, plan, subjects)
     print(f"next        python evaluate.py --run_dir={folder}")
 
@@ -162,7 +156,7 @@ def find_data():
     """
     if FLAGS.size and FLAGS.size % 16:
         raise DataError(f"size={FLAGS.size}: expected a multiple of 16, for four poolings")
-    directory = pathlib.Path(runs.data_dir(run_flags()))
+    directory = pathlib.Path(run_folder.data_dir(run_flags()))
     if FLAGS.dataset == "phantom":
         phantom.write(directory)
     collection = datasets.find(FLAGS.dataset, directory)
@@ -174,11 +168,11 @@ def find_data():
         FLAGS.pixel_mm,
         FLAGS.n4_shrink,
     )
-    plan = runs.Plan(FLAGS.dataset, collection.classes, settings, **split.names())
+    plan = run_folder.Plan(FLAGS.dataset, collection.classes, settings, **split.names())
     return plan, {part: getattr(split, part) for part in split.names()}
 
 
-def run_folder():
+def folder_of_flags():
     """The folder of this run: <runs_dir>/<dataset>/ntr<N>/<method>/run<k>."""
     return pathlib.Path(
         FLAGS.runs_dir, FLAGS.dataset, f"ntr{FLAGS.ntr}", FLAGS.method, f"run{FLAGS.run}"

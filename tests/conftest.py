@@ -83,7 +83,7 @@ def intensity_model(tmp_path_factory):
     """
     import keras
 
-    from bwcr_tf import saved_model
+    from bwcr_tf.export import saved_model
 
     array = heart(1)[0]
     low, high = np.percentile(array, (2, 98))

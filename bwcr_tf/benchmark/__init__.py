@@ -1,0 +1,1 @@
+"""How fast each part runs, against the limit of the machine."""

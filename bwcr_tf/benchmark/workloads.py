@@ -1,0 +1,132 @@
+"""What the benchmark times: each part of the system, on made-up data, as a function to call."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import SimpleITK as sitk
+import tensorflow as tf
+
+from bwcr_tf import affine, boundary, pipeline, unet
+from bwcr_tf.data import preprocess
+from bwcr_tf.evaluation import analysis, inference
+from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.trainer import Trainer
+
+CLASSES = ("RV", "MYO", "LV")
+NUM_CLASSES = len(CLASSES) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The grid, the batch, and how a step is computed."""
+
+    size: int  # of the square grid, pixels
+    batch_size: int
+    width: int  # channels of the U-Net's first level
+    mixed_precision: bool = False
+    jit: bool = False
+
+    @property
+    def pixel_mm(self):
+        """The grid covers what the paper's does."""
+        return 1.33 * 192 / self.size
+
+
+def matrix_product(side=4096):
+    """A function that multiplies two float32 matrices [side, side], and the operations it takes."""
+    matrix = tf.random.stateless_normal([side, side], [0, 1])
+    product = tf.function(lambda: tf.reduce_sum(matrix @ matrix))
+    return lambda: product().numpy(), 2 * side**3
+
+
+def make_slices(size, count=64):
+    """Made-up slices with discs for labels, as `pipeline.batches` takes them."""
+    y, x = np.mgrid[:size, :size]
+    radius = np.hypot(y - size / 2, x - size / 2) * 192 / size
+    label_map = np.select([radius < 20, radius < 30, radius < 45], [3, 2, 1]).astype(np.uint8)
+    distance = boundary.distance(label_map, NUM_CLASSES)
+    return {
+        "images": np.random.default_rng(0).random((count, size, size, 1), np.float32),
+        "label_maps": np.tile(label_map, (count, 1, 1)),
+        "distance": np.tile(distance, (count, 1, 1)),
+    }
+
+
+def batches(setup, method, count):
+    """`count` batches of made-up slices, as training sees them."""
+    slices = make_slices(setup.size)
+    return pipeline.batches(slices, NUM_CLASSES, method, setup.batch_size, 0, count, 0)
+
+
+def make_network(setup):
+    """The U-Net with its first weights, which are the same at every call."""
+    keras.utils.set_random_seed(0)
+    dtype = "mixed_bfloat16" if setup.mixed_precision else "float32"
+    return unet.build_unet(setup.size, NUM_CLASSES, setup.width, dtype)
+
+
+def make_step(setup, method, network=None, kind=Trainer, steps=1):
+    """`steps` training steps of a method on one fixed batch, as fit runs them: a function."""
+    trainer = kind(network or make_network(setup), method)
+    trainer.compile(keras.optimizers.Adam(1e-4), jit_compile=False)
+    trainer.optimizer.build(trainer.network.trainable_variables)
+    batch = next(iter(batches(setup, method, 1)))
+
+    @tf.function(jit_compile=setup.jit)
+    def step():
+        for _ in tf.range(steps - 1):
+            trainer.train_step(batch)
+        return trainer.train_step(batch)["loss"]
+
+    return lambda: step().numpy()
+
+
+class OnePass(Trainer):
+    """Both views through the network at once, which share their batch statistics: a variant."""
+
+    def image_logits(self, batch):
+        height, width = batch["distance"].shape[1:]
+        views = tf.concat(tf.unstack(batch["views"]), 0)
+        view_logits = tf.split(self.network(views, training=True), len(batch["views"]))
+        image_to_view = map(affine.invert, tf.unstack(batch["view_to_image"]))
+        for logits, matrix in zip(view_logits, image_to_view, strict=True):
+            yield affine.warp(logits, matrix), affine.visible(matrix, height, width)
+
+
+def make_case(settings):
+    """A phantom volume: its sitk.Image, its true probabilities on the network's grid, its Case."""
+    heart = phantom.make_volume(0, 1, "ED")
+    image = sitk.GetImageFromArray(heart.image.astype(np.float32))
+    label = sitk.GetImageFromArray(heart.label_map)
+    image.SetSpacing(heart.spacing_mm)
+    label.SetSpacing(heart.spacing_mm)
+    grid, original = preprocess.network_grid(image, settings), preprocess.Grid.of(image)
+    plain = dataclasses.replace(settings, n4_shrink=0)
+    slices = preprocess.resample(preprocess.normalize(image, plain), grid)
+    label_map = preprocess.resample(label, grid, sitk.sitkNearestNeighbor)
+    distance = np.stack([boundary.distance(m, NUM_CLASSES) for m in label_map])
+    case = preprocess.Case(
+        "v", "s", slices, label_map, distance, grid, heart.label_map, original
+    )
+    return image, preprocess.restore(heart.probabilities, original, grid), case
+
+
+def volume_parts(setup):
+    """Functions that prepare and score a phantom volume, by name, and the number of its slices."""
+    settings = preprocess.Settings(NUM_CLASSES, setup.size, setup.pixel_mm)
+    plain = dataclasses.replace(settings, n4_shrink=0)
+    image, probabilities, case = make_case(settings)
+    network = make_network(dataclasses.replace(setup, mixed_precision=False))
+    predict = inference.predictor(network)
+    return {
+        "N4": lambda: preprocess.correct_bias(image, settings.n4_shrink),
+        "preprocessing apart from N4": lambda: (
+            preprocess.resample(preprocess.normalize(image, plain), case.grid),
+            [boundary.distance(m, NUM_CLASSES) for m in case.label_map],
+        ),
+        "prediction": lambda: predict(case.image),
+        "metrics": lambda: inference.score(probabilities, case, CLASSES),
+        "analysis": lambda: analysis.measure(probabilities, case),
+        "validation": lambda: inference.dice(predict(case.image), case),
+    }, len(case.image)

@@ -1,0 +1,109 @@
+"""Preprocessed volumes, made in parallel and kept on disk."""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import numpy as np
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.system.progress import Progress
+
+_FORMAT = 2  # of a cached case; raise it when preprocessing changes its result
+
+
+def prepare(subjects, settings, cache_dir, workers=None):
+    """Cases of all volumes of `subjects`, from the cache or made in parallel processes.
+
+    A cached case is found by the content of its files and the settings, is written whole or not
+    at all, and is made again where it cannot be read.
+
+    Raises:
+      DataError: of the first volume that cannot be used.
+    """
+    cache_dir = pathlib.Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (subject.name, volume, settings, cache_dir / f"{_key(volume, settings)}.npz")
+        for subject in subjects
+        for volume in subject.volumes
+    ]
+    cases = {job[-1]: load_case(job[-1]) for job in jobs}
+    missing = [job for job in jobs if cases[job[-1]] is None]
+    if missing:
+        progress = Progress("preprocessing volumes", len(missing))
+        context = multiprocessing.get_context("spawn")  # a fork after TensorFlow may hang
+        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+            futures = {pool.submit(_prepare_one, *job): job[-1] for job in missing}
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    cases[futures[future]] = load_case(futures[future])
+                    progress.advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return [
+        dataclasses.replace(cases[path], subject=subject, name=volume.name)
+        for subject, volume, _, path in jobs
+    ]
+
+
+def _key(volume, settings):
+    digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.asdict(settings)]).encode())
+    for file in volume.files:
+        try:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()[:32]
+
+
+def _prepare_one(subject, volume, settings, path):
+    save_case(preprocess.preprocess(volume, settings, subject), path)
+
+
+def save_case(case, path):
+    """Writes a case as the .npz `path`."""
+    arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
+    arrays = {
+        name: np.concatenate(dataclasses.astuple(value))
+        if isinstance(value, preprocess.Grid)
+        else value
+        for name, value in arrays.items()
+        if value is not None
+    }
+    with files.whole(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def load_case(path):
+    """The case that `path` holds, or None if it is not there or not whole."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        for name in ("grid", "original_grid"):
+            size, *rest = np.split(arrays[name], (3, 6, 9))
+            arrays[name] = preprocess.Grid(
+                tuple(size.astype(int).tolist()), *(tuple(v.tolist()) for v in rest)
+            )
+        return preprocess.Case(
+            **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):
+        return None

@@ -1,0 +1,70 @@
+"""Who is trained on, validated and tested in each run."""
+
+import collections
+import dataclasses
+import hashlib
+
+from bwcr_tf.data.datasets import DATASETS, Subject
+from bwcr_tf.system.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Subjects of one run."""
+
+    training: tuple[Subject, ...]
+    validation: tuple[Subject, ...]
+    test: tuple[Subject, ...]
+
+    def names(self):
+        """{part: names of its subjects}."""
+        return {
+            part: tuple(subject.name for subject in getattr(self, part))
+            for part in ("training", "validation", "test")
+        }
+
+
+def split(name, collection, ntr, run):
+    """The Split of `run` with `ntr` training subjects (Sec. 4), the same on every machine.
+
+    The test set is the folder's own, or drawn once for all runs. Validation subjects come next and
+    then the training subjects, all in an order that is random but takes the strata in turn;
+    a smaller training set is part of a larger one.
+
+    Raises:
+      DataError: `ntr` is larger than what is left.
+    """
+    num_validation = DATASETS[name].num_validation
+    test = collection.test or _draw_test(name, collection.pool)
+    left = [subject for subject in collection.pool if subject not in test]
+    order = _balanced_order(left, f"run {run}")
+    validation, rest = order[:num_validation], order[num_validation:]
+    if not 1 <= ntr <= len(rest):
+        possible = f"1 to {len(rest)}" if rest else "more subjects"
+        raise DataError(
+            f"ntr={ntr}: expected {possible}, for of "
+            f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
+            f"and {num_validation} for validation"
+        )
+    return Split(tuple(rest[:ntr]), tuple(validation), test)
+
+
+def _draw_test(name, pool):
+    """Test subjects where the folder has none of its own: the same ones for every run."""
+    count = DATASETS[name].num_test
+    count = len(pool) // 5 if count is None else count
+    return tuple(_balanced_order(pool, "test")[:count])
+
+
+def _balanced_order(subjects, purpose):
+    """Subjects in a random order, which depends on names alone, that takes the strata in turn."""
+
+    def draw(text):
+        return hashlib.sha256(f"{purpose}/{text}".encode()).hexdigest()
+
+    taken = collections.Counter()
+    turns = []
+    for subject in sorted(subjects, key=lambda subject: draw(subject.name)):
+        turns.append((taken[subject.stratum], draw(subject.stratum), subject))
+        taken[subject.stratum] += 1
+    return [subject for *_, subject in sorted(turns, key=lambda turn: turn[:2])]

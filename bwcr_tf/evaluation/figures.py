@@ -1,0 +1,117 @@
+"""Pictures: what a network was shown, said, and how far it can be believed (matplotlib)."""
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from bwcr_tf.system import files  # noqa: E402
+
+_COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
+
+
+def colored(image, label_map, opacity=0.5):
+    """RGB [H, W, 3] of a grey image [H, W] in [0, 1] with its classes 1.. painted over."""
+    grey = np.repeat(np.clip(image, 0, 1)[..., None], 3, axis=-1)
+    paint = _COLORS[(label_map.astype(int) - 1) % len(_COLORS)]
+    return np.where(label_map[..., None] > 0, (1 - opacity) * grey + opacity * paint, grey)
+
+
+def heat(values, low, high):
+    """RGB [H, W, 3] of values [H, W] between low and high."""
+    return matplotlib.colormaps["viridis"]((values - low) / (high - low))[..., :3]
+
+
+def strip(image, label_map, probabilities, weight):
+    """Image, label, prediction, confidence and weight side by side: [H, 5 W, 3] uint8."""
+    tiles = [
+        colored(image, np.zeros_like(label_map)),
+        colored(image, label_map),
+        colored(image, probabilities.argmax(axis=-1)),
+        heat(probabilities.max(axis=-1), 1 / probabilities.shape[-1], 1),
+        heat(weight, 0, max(weight.max(), 1e-6)),
+    ]
+    return (255 * np.concatenate(tiles, axis=1)).round().astype(np.uint8)
+
+
+def save(figure, path):
+    """Writes a figure whole or not at all, and closes it."""
+    try:
+        with files.whole(path) as temporary:
+            figure.savefig(temporary, dpi=120, bbox_inches="tight")
+    finally:
+        plt.close(figure)
+
+
+def reliability_diagram(tables, path):
+    """Accuracy against confidence, a curve for each of {name: metrics.reliability table}.
+
+    The lower panel shows what share of the pixels each bin holds.
+    """
+    figure, (upper, lower) = plt.subplots(
+        2, 1, figsize=(4.5, 5.5), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
+    upper.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
+    for name, table in tables.items():
+        kept = table["count"] > 0
+        if not kept.any():
+            continue  # no test volume has any foreground
+        count = table["count"][kept]
+        confidence = table["confidence"][kept] / count
+        gap = np.abs(table["correct"] - table["confidence"]).sum() / count.sum()
+        upper.plot(
+            confidence,
+            table["correct"][kept] / count,
+            "o-",
+            markersize=4,
+            label=f"{name} (ECE {gap:.3f})",
+        )
+        lower.plot(confidence, count / count.sum(), "o-", markersize=4)
+    upper.set(ylabel="accuracy", ylim=(0, 1))
+    upper.legend(loc="upper left", fontsize=8)
+    lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1))
+    if lower.lines:
+        lower.set_yscale("log")
+    save(figure, path)
+
+
+def panels(rows, path):
+    """Image, label, prediction and confidence of slices: rows of (title, image, label_map, p)."""
+    titles = ("image", "label", "prediction", "confidence")
+    figure, axes = plt.subplots(
+        len(rows), 4, figsize=(8, 2.1 * len(rows)), squeeze=False, layout="constrained"
+    )
+    for line, (title, image, label_map, probabilities) in zip(axes, rows, strict=True):
+        confidence = probabilities.max(axis=-1)
+        line[0].imshow(colored(image, np.zeros_like(label_map)))
+        line[1].imshow(colored(image, label_map))
+        line[2].imshow(colored(image, probabilities.argmax(axis=-1)))
+        shown = line[3].imshow(confidence, vmin=1 / probabilities.shape[-1], vmax=1)
+        line[0].set_ylabel(title, fontsize=8)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[])
+    figure.colorbar(shown, ax=axes[:, 3], shrink=0.8)
+    save(figure, path)
+
+
+def distance_curves(tables, path):
+    """Confidence minus accuracy, and ECE, by band of r: {method: analysis' `distance`}."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
+    edges = next(iter(tables.values()))["edges"]
+    names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
+    names += [f"over {edges[-1]}", "none in\nthe slice"]
+    for axis, key, title in (
+        (axes[0], "gap", "confidence minus accuracy, points"),
+        (axes[1], "ece", "ECE, per cent"),
+    ):
+        axis.axhline(0, color="0.6", linewidth=1)
+        for method, table in tables.items():
+            values = np.array([np.nan if v is None else 100 * v for v in table[key]])
+            axis.plot(range(len(values)), values, "o-", markersize=4, label=method)
+        axis.set_xticks(range(len(names)), names, fontsize=8)
+        axis.set(ylabel=title, xlabel="distance $r$ to the nearest boundary, pixels")
+    axes[0].legend(fontsize=8)
+    save(figure, path)

@@ -1,0 +1,59 @@
+"""What model.json says of a SavedModel, and that both are as they were written."""
+
+import dataclasses
+import hashlib
+import json
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training.run_folder import digest, essential
+
+
+def describe(plan, flags):
+    """What model.json says beside a SavedModel: all that a scan needs to be predicted."""
+    return {
+        "dataset": plan.dataset,
+        "classes": ["background", *plan.classes],
+        "input": "image [N, H, W, 1] float32 in [0, 1]",
+        "preprocessing": dataclasses.asdict(plan.settings)
+        | {"percentiles": preprocess.PERCENTILES},
+        "split_hash": plan.hash,
+        "training_subjects": plan.training,
+        "flags": essential(flags),
+    }
+
+
+def seal(folder, description):
+    """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
+
+    TensorFlow keeps no checksum of the graph.
+    """
+    content = description | {"files": _digests(folder)}
+    files.write_json(folder / "model.json", content | {"digest": digest(content)})
+
+
+def unseal(folder):
+    """The description in a SavedModel's model.json, if it and all files are as they were.
+
+    Raises:
+      DataError: it is no SavedModel of this package, or not what was written.
+    """
+    path = folder / "model.json"
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        expected, files = content.pop("digest"), content["files"]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder}: not a model of this package ({path.name})") from error
+    if expected != digest(content) or files != _digests(folder):
+        raise DataError(f"{folder}: damaged, its files are not those that were exported")
+    return content
+
+
+def _digests(folder):
+    """SHA-256 of the files that TensorFlow reads from a SavedModel, by name."""
+    files = [*folder.glob("*.pb"), *(folder / "variables").glob("*")]
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(files)
+    }

@@ -1,0 +1,172 @@
+"""MODEL_CARD.md of a run: what the model was trained on, how well it does, and its limits."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+
+from bwcr_tf.data import datasets
+from bwcr_tf.evaluation import significance, temperature
+from bwcr_tf.system import files
+from bwcr_tf.training import run_folder
+
+_METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
+_AS_THEY_ARE = ("nll", "brier")  # the others are given in per cent
+
+_CARD = """# {method} on {dataset}, {ntr} training subjects, run {run}
+
+A 2D U-Net that labels each pixel as background, {classes}, with probabilities.
+For research; not a medical device.
+
+## Training
+
+- Data: {dataset} ({source}).
+- Training subjects ({num_training}): {training}.
+- Validation subjects ({num_validation}), for the choice of {chosen}:
+  {validation}.
+- Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
+- Flags: {flags}.
+- Preprocessing: {n4}, 2nd and 98th percentile to [0, 1]; {size} x {size} pixels of
+  {pixel_mm:g} mm, array axes {orientation}, slices as they are.
+
+## Measured
+
+Temperature {temperature}: probabilities are softmax(logits / temperature). {how}
+
+{scores}
+
+## Limits
+
+- It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
+  slices were cut in another plane is outside what it was trained on.
+- What is outside the central {extent:.0f} x {extent:.0f} mm is called background, for certain.
+- Its probabilities were {calibrated}. On another
+  scanner, protocol or population they may be over-confident: measure there before use.
+- The temperature is one number for all pixels; single structures may still be off.
+- Volume intervals of bwcr_tf.predict assume fully dependent pixels and a calibrated model.
+
+## Use
+
+    python -m bwcr_tf.predict --model=saved_model --input=SCAN --output=DIR
+
+or, in Python with TensorFlow alone:
+
+    model = tf.saved_model.load("saved_model")
+    model.signatures["serving_default"](image=image)  # [N, {size}, {size}, 1] float32 in [0, 1]
+    model.signatures["slices"](image=image, spacing_mm=spacing_mm)  # raw [N, h, w], [2]; no N4
+
+`logits` are already divided by the temperature. model.json has the preprocessing.
+"""
+
+
+def write(folder):
+    """Writes MODEL_CARD.md into the folder of a run, and into its saved_model/ if there is one.
+
+    It is made from split.json, flags.txt, temperature.json and, once `evaluate.py` has run with
+    that temperature, scores.csv and scores_calibrated.csv.
+    """
+    folder = pathlib.Path(folder)
+    card = to_markdown(folder).encode()
+    for place in (folder, folder / "saved_model"):
+        if place.is_dir():
+            files.write(place / "MODEL_CARD.md", card)
+
+
+def to_markdown(folder):
+    """The card as text; see `write`."""
+    plan, run_flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
+    record = temperature.load(folder)
+    settings = plan.settings
+    choice = record.get("choice")
+    fitted, subjects = choice == "fit", f"{len(plan.validation)} subjects of {plan.dataset}"
+    shown = run_folder.essential(run_flags)
+    return _CARD.format(
+        method=run_flags["method"],
+        ntr=run_flags["ntr"],
+        run=run_flags["run"],
+        dataset=plan.dataset,
+        source=datasets.DATASETS[plan.dataset].source,
+        classes=", ".join(plan.classes),
+        training=", ".join(plan.training),
+        validation=", ".join(plan.validation),
+        num_training=len(plan.training),
+        num_validation=len(plan.validation),
+        num_test=len(plan.test),
+        hash=plan.hash,
+        flags=" ".join(f"--{name}={value}" for name, value in sorted(shown.items())),
+        n4=f"N4 (shrink {settings.n4_shrink})" if settings.n4_shrink else "no N4",
+        size=settings.size,
+        pixel_mm=settings.pixel_mm,
+        extent=settings.size * settings.pixel_mm,
+        orientation=settings.orientation,
+        temperature=f"{record['temperature']:.3f}",
+        how=_HOW.get(choice, "It was given."),
+        chosen="weights and of the temperature" if fitted else "weights",
+        calibrated=f"calibrated on {subjects}" if fitted else "not calibrated on held-out data",
+        scores=to_table(*measured(folder, record["temperature"])),
+    )
+
+
+_SCORES = ("scores.csv", "scores_calibrated.csv")
+_HOW = {
+    "fit": "It minimises the negative log-likelihood of all pixels of the validation subjects.",
+    "none": "None was fitted.",
+}
+
+
+def measured(folder, value):
+    """`read_scores` before and after the temperature `value`; None if it was another one."""
+    try:
+        same = json.loads((folder / "summary.json").read_text("utf-8"))["temperature"] == value
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    return [read_scores(folder / name) if same else None for name in _SCORES]
+
+
+def read_scores(path):
+    """Dict of (class, metric) to a mean for each subject [N]; None if there is no such file."""
+    if not path.exists():
+        return None
+    scores = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for metric in _METRICS:
+                if row[metric] and row[metric] != "nan":
+                    subjects = scores.setdefault((row["class"], metric), {})
+                    subjects.setdefault(row["subject"], []).append(float(row[metric]))
+    return {
+        key: np.array([np.mean(values) for values in subjects.values()])
+        for key, subjects in scores.items()
+    }
+
+
+def to_table(scores, calibrated):
+    """Mean [95 % interval] over subjects before and after temperature, as a Markdown table."""
+    if not scores or not calibrated:
+        return "Not measured yet: `python evaluate.py` fills in this table."
+    lines = [
+        "| metric | class | subjects | before | after |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    order = sorted(scores, key=lambda key: (_METRICS.index(key[1]), key[0] != "all"))
+    for name, metric in order:
+        cells = [to_cell(metric, table.get((name, metric))) for table in (scores, calibrated)]
+        count = len(scores[name, metric])
+        lines.append(f"| {metric} | {name} | {count} | {cells[0]} | {cells[1]} |")
+    lines.append(
+        "\nOn the test subjects, before and after division by the temperature: the mean over"
+        "\nsubjects and its 95 % percentile bootstrap interval, subjects as the unit. Per cent,"
+        "\nexcept nll and brier; ece is of labelled foreground pixels, ece_all of all."
+    )
+    return "\n".join(lines)
+
+
+def to_cell(metric, values):
+    """`76.1 [70.2, 81.0]` of a metric's means for each subject [N], or of None."""
+    if values is None:
+        return "undefined"
+    factor = 1 if metric in _AS_THEY_ARE else 100
+    low, high = significance.bootstrap_interval(factor * values)
+    digits = 3 if factor == 1 else 1
+    return f"{factor * values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

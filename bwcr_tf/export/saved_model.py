@@ -1,0 +1,85 @@
+"""A trained network as files for use elsewhere: SavedModel and ONNX."""
+
+import os
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bwcr_tf.evaluation import temperature
+from bwcr_tf.export import manifest, model_card, signatures
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder, weights
+
+
+def export_run(folder, choice, cases):
+    """Sets the temperature of a run, and writes its saved_model/ and MODEL_CARD.md.
+
+    Args:
+      choice: of temperature.choose; None leaves a run's temperature.json as it is.
+      cases: the validation subjects' Cases; used where `choice` is `fit`.
+    """
+    network = weights.load_best(folder)
+    if choice is not None:
+        temperature.save(folder, temperature.choose(choice, network, cases))
+    record = temperature.load(folder)
+    value = record["temperature"]
+    description = manifest.describe(run_folder.load_plan(folder), run_folder.read_flags(folder))
+    description["temperature"] = value
+    export(temperature.scale(network, value), folder / "saved_model", description)
+    model_card.write(folder)
+    return record
+
+
+def export(network, folder, description):
+    """Writes the SavedModel `folder`, whole or not at all, and `description` as its model.json.
+
+    Its signature `serving_default` maps image [N, H, W, 1] float32 in [0, 1] to a dict of
+    probabilities and logits [N, H, W, C] float32 and labels [N, H, W] int32; `slices` is the
+    signature of `serving.raw_server`. In both, probabilities are the softmax of the
+    network's output.
+    """
+    folder = pathlib.Path(folder)
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    pixel_mm = description["preprocessing"]["pixel_mm"]
+    try:
+        archive = keras.export.ExportArchive()  # model.export cannot name the outputs
+        archive.track(network)
+        for name, (function, inputs) in signatures.signatures(network, pixel_mm).items():
+            archive.add_endpoint(name, function, input_signature=inputs)
+        archive.write_out(temporary, verbose=False)
+        manifest.seal(temporary, description)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def export_onnx(network, path, tolerance=1e-4):
+    """Writes `serving_default` as an ONNX file, once onnxruntime has given the same numbers.
+
+    Raises:
+      DataError: the extra `onnx` is not installed, or the numbers differ by over `tolerance`.
+    """
+    try:
+        import onnxruntime
+        import tf2onnx
+    except ImportError as error:
+        raise DataError(f"{error.name} is missing: pip install '.[onnx]'") from error
+    serve = tf.function(signatures.server(network))
+    model, _ = tf2onnx.convert.from_function(
+        serve, input_signature=signatures.spec(network), opset=18
+    )
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).random((2, *network.input_shape[1:]), np.float32)
+    found = session.run(["probabilities", "logits"], {"image": image})
+    expected = serve(tf.constant(image))
+    for value, name in zip(found, ("probabilities", "logits"), strict=True):
+        difference = np.abs(value - expected[name]).max()
+        if not difference <= tolerance:
+            raise DataError(f"{path}: ONNX {name} differ from TensorFlow's by {difference:.2g}")
+    files.write(pathlib.Path(path), content)

@@ -1,0 +1,89 @@
+"""What an exported network computes: the functions of its signatures, in TensorFlow alone."""
+
+import tensorflow as tf
+
+from bwcr_tf.data import preprocess
+
+
+def signatures(network, pixel_mm):
+    """{name: (function, specification of its inputs)} of a SavedModel."""
+    raw = [
+        tf.TensorSpec([None, None, None], tf.float32, name="image"),
+        tf.TensorSpec([2], tf.float32, name="spacing_mm"),
+    ]
+    return {
+        "serving_default": (server(network), spec(network)),
+        "slices": (raw_server(network, pixel_mm), raw),
+    }
+
+
+def spec(network):
+    """Input signature of `server`: any number of images of the network's size."""
+    return [tf.TensorSpec([None, *network.input_shape[1:]], tf.float32, name="image")]
+
+
+def server(network):
+    """The function image [N, H, W, 1] -> dict of probabilities, logits and labels."""
+
+    def serve(image):
+        logits = network(image, training=False)
+        return {
+            "probabilities": tf.nn.softmax(logits),
+            "logits": logits,
+            "labels": tf.argmax(logits, axis=-1, output_type=tf.int32),
+        }
+
+    return serve
+
+
+def raw_server(network, pixel_mm):
+    """The function (image [N, h, w], spacing_mm [2]) -> dict of probabilities and labels.
+
+    A whole volume of raw slices, rows and columns as in the model's orientation, at any spacing
+    (between rows, between columns; as in DICOM). Intensities are rescaled, slices resampled and
+    the result brought back to [N, h, w] in the graph: bwcr_tf.data.preprocess without N4.
+    """
+    size = network.input_shape[1]
+
+    def serve(image, spacing_mm):
+        shape = tf.shape(image)[1:]  # rows and columns, as spacing_mm
+        there = [interpolation(size, shape[i], pixel_mm / spacing_mm[i]) for i in range(2)]
+        back = [interpolation(shape[i], size, spacing_mm[i] / pixel_mm) for i in range(2)]
+        resampled = tf.einsum("Hh,Ww,nhw->nHW", *there, rescale(image))
+        probabilities = tf.nn.softmax(network(resampled[..., None], training=False))
+        foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])
+        background = 1 - tf.reduce_sum(foreground, axis=-1, keepdims=True)
+        probabilities = tf.concat([background, foreground], axis=-1)
+        labels = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+        return {"probabilities": probabilities, "labels": labels}
+
+    return serve
+
+
+def rescale(image):
+    """The 2nd and 98th percentile of all pixels to 0 and 1, clipped: preprocess.normalize."""
+    ordered = tf.sort(tf.reshape(image, [-1]))
+    last = tf.size(ordered) - 1
+
+    def percentile(q):
+        position = tf.cast(last, tf.float64) * (q / 100)
+        below = tf.cast(position, tf.int32)
+        part = tf.cast(position - tf.floor(position), tf.float32)
+        return (1 - part) * ordered[below] + part * ordered[tf.minimum(below + 1, last)]
+
+    low, high = (percentile(q) for q in preprocess.PERCENTILES)
+    low, high = tf.cond(high > low, lambda: (low, high), lambda: (ordered[0], ordered[-1]))
+    return tf.clip_by_value(tf.math.divide_no_nan(image - low, high - low), 0.0, 1.0)
+
+
+def interpolation(count, source_count, step):
+    """Matrix [count, source_count] of linear interpolation between two grids of one centre.
+
+    `step` is the spacing in source pixels. Zero outside of the source, as preprocess.resample.
+    """
+    center, source_center = (tf.cast(n - 1, tf.float32) / 2 for n in (count, source_count))
+    position = (tf.range(count, dtype=tf.float32) - center) * step + source_center
+    inside = tf.abs(position - source_center) <= source_center + 0.5
+    nearest = tf.clip_by_value(position, 0.0, 2 * source_center)[:, None]
+    weights = tf.nn.relu(1 - tf.abs(nearest - tf.range(source_count, dtype=tf.float32)))
+    return tf.where(inside[:, None], weights, 0.0)

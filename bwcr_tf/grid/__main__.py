@@ -1,0 +1,123 @@
+"""Trains and scores a plan of runs: python -m bwcr_tf.grid --methods=da,bwcr --ntr=5,10.
+
+Runs go one after another, run 1 of all methods first. What is finished is skipped, what was
+interrupted goes on, and a failed run does not stop the others. Flags that are not named here go
+to train.py unchanged. For many machines, --print_commands writes one line a run:
+
+    python -m bwcr_tf.grid --methods=da,bwcr --print_commands > plan.txt
+    parallel -j 4 < plan.txt
+"""
+
+import math
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+from absl import flags
+
+from bwcr_tf.grid import jobs as plans
+from bwcr_tf.system import command
+from bwcr_tf.system.progress import Progress
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """Not on import: train.py has flags of the same names, and tests import both."""
+    flags.DEFINE_list("methods", [], "Rows of methods.METHODS to train.")
+    flags.DEFINE_list("ntr", ["10"], "Numbers of training subjects.")
+    flags.DEFINE_list("runs", ["1", "2", "3"], "Draws of training and validation subjects.")
+    flags.DEFINE_list(
+        "consistency_scales", [], "lambda of `cr` for Table 1, such as 0.01,0.1,1,10."
+    )
+    flags.register_validator("consistency_scales", numbers, "expected numbers above zero")
+    for name in ("ntr", "runs"):
+        flags.register_validator(name, whole_numbers, "expected 1,2,3, say")
+    flags.DEFINE_string("dataset", "phantom", "Data set, as in train.py.")
+    flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
+    flags.DEFINE_bool("print_commands", False, "Only print what remains, a line for each run.")
+
+
+def numbers(texts):
+    """Whether all texts are numbers above zero: a lambda of zero is DA."""
+    try:
+        return all(0 < float(text) < math.inf for text in texts)
+    except ValueError:
+        return False
+
+
+def whole_numbers(texts):
+    """Whether all texts are whole numbers above zero, as a folder of a run has them."""
+    return all(re.fullmatch("[1-9][0-9]*", text) for text in texts)
+
+
+def execute(job):
+    """Trains and scores one run; returns what failed, or None."""
+    for name, arguments in (("train.py", job.train), ("evaluate.py", job.evaluate)):
+        process = subprocess.Popen(arguments)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # which the terminal sent to both
+            process.wait()
+            raise
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
+        if code:
+            return f"{name} ended with {code}"
+    return None
+
+
+def execute_all(jobs):
+    """Runs what is not finished; returns {folder: what failed}."""
+    remaining = [job for job in jobs if not job.finished]
+    failures = plans.mistaken(jobs)
+    started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
+    print(f"{len(jobs)} runs: {done} finished, {started} to go on, {len(remaining)} remain")
+    progress = Progress("runs", len(jobs), done, seconds=0.0)
+    for job in remaining:
+        print(f"\n{job.folder}\n{shlex.join(job.train)}", flush=True)
+        reason = execute(job)
+        if reason:
+            failures[job.folder] = reason
+        progress.advance(text=f"{len(failures)} failed" if failures else "")
+    return failures
+
+
+def main(arguments):
+    """Carries out the plan of the flags, or prints it; exit code 1 if a run failed."""
+    settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
+    if taken := {"method", "run"} & plans.named(arguments[1:]).keys():
+        sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")
+    python = "python" if FLAGS.print_commands else sys.executable
+    jobs = plans.plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
+    if not jobs:
+        sys.exit("error: no runs; give --methods=da,bwcr, say, or --consistency_scales=0.1,10")
+    if FLAGS.print_commands:
+        for job in jobs:
+            if not job.finished:
+                print(f"{shlex.join(job.train)} && {shlex.join(job.evaluate)}")
+        failures = plans.mistaken(jobs)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
+        failures = execute_all(jobs)
+    for folder, reason in failures.items():
+        print(f"failed: {folder}: {reason}", file=sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+def parse(arguments):
+    """Leaves what is unknown, files of flags read in, as the arguments of `main`."""
+    FLAGS.set_gnu_getopt(True)
+    try:
+        return FLAGS(arguments, known_only=True)
+    except flags.Error as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, flags_parser=parse)

@@ -1,0 +1,107 @@
+"""A plan of runs: the commands that make them, and which are finished as asked for."""
+
+import itertools
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+from bwcr_tf.training import run_folder
+
+_FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
+SCRIPTS = pathlib.Path(__file__).parents[2]  # where train.py and evaluate.py are
+
+
+class Job(NamedTuple):
+    """One run of the plan: its folder and the commands that make it."""
+
+    folder: pathlib.Path
+    train: list  # commands
+    evaluate: list
+
+    @property
+    def finished(self):
+        """Whether the run is trained to the end and scored."""
+        names = "temperature.json", "scores.csv", "summary.json"
+        return all((self.folder / name).exists() for name in names)
+
+    @property
+    def started(self):
+        """Whether its folder was claimed."""
+        return (self.folder / "flags.txt").exists()
+
+
+def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
+    """Jobs in the order of their running; `others` are arguments for train.py.
+
+    A scale other than 1 trains `cr` in <runs_dir>/lambda<scale>/, for a run's folder belongs to
+    one set of flags; a scale of 1 is `cr` itself.
+    """
+    rows = [(method, runs_dir, []) for method in methods]
+    for scale in map(float, scales):
+        if scale == 1:
+            rows += [("cr", runs_dir, [])] if "cr" not in methods else []
+        else:
+            place = os.path.join(runs_dir, f"lambda{scale:g}")
+            rows.append(("cr", place, [f"--consistency_scale={scale:g}"]))
+    return [
+        make_job(method, dataset, ntr, run, place, [*extra, *others], python)
+        for run, ntr, (method, place, extra) in itertools.product(run_numbers, ntrs, rows)
+    ]
+
+
+def make_job(method, dataset, ntr, run, runs_dir, others, python):
+    """The Job of one run; `others` are further arguments for train.py."""
+    folder = pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{run}")
+    train, evaluate = (os.path.relpath(SCRIPTS / name) for name in ("train.py", "evaluate.py"))
+    names = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "runs_dir": runs_dir}
+    named = [f"--{name}={value}" for name, value in names.items()]
+    return Job(
+        folder, [python, train, *named, *others], [python, evaluate, f"--run_dir={folder}"]
+    )
+
+
+def other_flags(job):
+    """Which flag of a finished job its folder was not made with, in words, or None.
+
+    train.py refuses such a folder, but is not called for what is finished. A flag that is not
+    asked for now is not looked at: only train.py knows its default.
+    """
+    made_with = run_folder.read_flags(job.folder)
+    for name, value in named(job.train[2:]).items():
+        old = made_with.get(name, "none")
+        if not name.endswith("_dir") and not same(old, value):
+            return f"made with --{name}={old}, not {value}"
+    return None
+
+
+def named(arguments):
+    """{name: value} of arguments `--name=value`, `--name value`, `--name` and `--noname`.
+
+    One dash is as good as two.
+    """
+    found = {}
+    for argument, following in itertools.pairwise([*arguments, "--end"]):
+        if not _FLAG.match(argument):
+            continue  # a value
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not equals and not _FLAG.match(following):
+            value = following
+        elif not equals:
+            name, value = name.removeprefix("no"), str(not name.startswith("no"))
+        found[name] = value
+    return found
+
+
+def same(a, b):
+    """Whether two texts of a flag mean the same: 0.001 is 1e-3."""
+    try:
+        return float(a) == float(b)
+    except ValueError:
+        return a.lower() == b.lower()  # True is true
+
+
+def mistaken(jobs):
+    """{folder: what `other_flags` says} of the finished jobs that are not what was asked for."""
+    found = {job.folder: other_flags(job) for job in jobs if job.finished}
+    return {folder: reason for folder, reason in found.items() if reason}

@@ -1,0 +1,1 @@
+"""The synthetic data set: hearts whose true class probabilities are known."""

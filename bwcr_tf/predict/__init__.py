@@ -1,0 +1,1 @@
+"""Segments scans with an exported model: labels, probabilities, entropy, volumes."""

@@ -1,0 +1,1 @@
+"""One page of many runs: tables, tests and figures."""

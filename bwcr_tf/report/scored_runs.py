@@ -1,0 +1,174 @@
+"""Scored runs: what is in their folders, and their scores by volume and by subject."""
+
+import collections
+import csv
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from bwcr_tf.data import datasets
+from bwcr_tf.evaluation import significance
+from bwcr_tf.report import published
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
+
+METRICS = {  # title: column of scores.csv, factor to what is shown, 1 where high is good else -1
+    "Dice": ("dice", 100, 1),
+    "ECE": ("ece", 100, -1),
+    "TACE×10": ("tace_paper", 1000, -1),  # the paper's convention
+    "TACE": ("tace", 100, -1),
+}
+FURTHER = {
+    "HD95 mm": ("hd95_mm", 1, -1),
+    "ECE of all pixels": ("ece_all", 100, -1),
+    "NLL": ("nll", 1, -1),
+    "Brier": ("brier", 1, -1),
+}
+_NUMBERS = {column for column, *_ in (METRICS | FURTHER).values()}
+TESTED = {name: METRICS[name] for name in published.METRICS}  # TACE's test is that of TACE×10
+
+
+class Run(NamedTuple):
+    """A scored run; `calibrated` is [] where the temperature is 1, `last` without its file."""
+
+    dataset: str
+    ntr: int
+    method: str
+    number: str
+    scale: float  # factor on lambda
+    flags: dict
+    plan: run_folder.Plan
+    summary: dict
+    rows: list  # of scores.csv, dicts of texts
+    calibrated: list  # of scores_calibrated.csv
+    last: list  # of scores_last.csv, the averages of the last step
+    folder: pathlib.Path
+
+    @property
+    def setting(self):
+        """Within which methods are compared."""
+        return f"{self.dataset}, {self.ntr} training subjects"
+
+    @property
+    def label(self):
+        """The method's name in a table."""
+        return self.method.title() if self.method == "baseline" else self.method.upper()
+
+    @property
+    def sweep_row(self):
+        """The row of Table 1: lambda of CR, and 0 for DA; `BWCR × 0.1` of another method's."""
+        if self.method in ("da", "cr"):
+            return f"{self.scale * (self.method == 'cr'):g}"
+        return f"{self.label} × {self.scale:g}"
+
+    @property
+    def reported(self):
+        """{metric: (mean, sd)} of the paper; empty where it has none."""
+        row = self.method if self.scale == 1 and self.method != "cr" else self.sweep_row
+        return published.SCORES.get((self.dataset, self.ntr), {}).get(row, {})
+
+
+def load(root):
+    """All scored Runs below `root`, in the paper's order of methods.
+
+    Raises:
+      DataError: there are none, a file is missing or broken, or a run is there twice.
+    """
+    found = [_load_run(path.parent) for path in sorted(root.rglob("scores.csv"))]
+    if not found:
+        raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
+    first = {}
+    for run in found:
+        other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
+        if other is not run:
+            raise DataError(f"{run.folder}: the same run as {other.folder}; leave one out")
+    order = [
+        *published.METHODS,
+        *sorted({run.method for run in found} - set(published.METHODS)),
+    ]
+    return sorted(found, key=lambda r: (r.dataset, r.ntr, order.index(r.method), r.scale))
+
+
+def _load_run(folder):
+    flags, plan = run_folder.read_flags(folder), run_folder.load_plan(folder)
+    try:
+        name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        keys = [(name, c) for name in plan.test for c in (*plan.classes, "all")]
+        if not isinstance(summary["scores"], dict):
+            raise ValueError("no scores in summary.json")
+        tables = [
+            _rows(folder / f"scores{k}.csv", set(keys)) for k in ("", "_calibrated", "_last")
+        ]
+        if summary.get("temperature") == 1:
+            tables[1] = []
+        scale = float(flags["consistency_scale"])
+        return Run(*name, scale, flags, plan, summary, *tables, folder)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        reason = error if isinstance(error, OSError) else repr(error)
+        raise DataError(f"{folder}: not a whole run ({reason})") from error
+
+
+def _dataset(flags):
+    """The name of a run's data set: of nnunet's, of which there are many, that of the folder."""
+    name = flags["dataset"]
+    if name != "nnunet":
+        return name
+    own = pathlib.Path(run_folder.data_dir(flags)).name or name
+    return f"{own} (nnunet)" if own in {*datasets.DATASETS} - {name} else own
+
+
+def _rows(path, expected):
+    """Rows of a table of scores, which must be of the `expected` subjects and classes."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = collections.Counter((row["subject"], row["volume"], row["class"]) for row in rows)
+    if {(subject, name) for subject, _, name in found} != expected or max(found.values()) > 1:
+        raise ValueError(
+            f"{path.name}: {len(rows)} rows; expected one for each class of each volume of the "
+            "test subjects in split.json"
+        )
+    numbers = [float(row[column] or 0) for row in rows for column in _NUMBERS]
+    if np.isinf(numbers).any():
+        raise ValueError(f"{path.name}: a score is infinite")
+    return rows
+
+
+def group(found, key):
+    """{value of the attribute `key`: Runs}, in order."""
+    groups = collections.defaultdict(list)
+    for run in found:
+        groups[getattr(run, key)].append(run)
+    return dict(groups)
+
+
+def average(found, *keys):
+    """Mean over runs of the number under `keys` in summary.json; NaN where it is in none."""
+    values = [run.summary for run in found]
+    for key in keys:
+        values = [value and value.get(key) for value in values]
+    return significance.mean(values)
+
+
+def by_volume(found, column, rows="rows"):
+    """{(subject, volume, run): value} of a column of `rows`, one of the tables of a Run."""
+    of_classes = column == "hd95_mm"  # all others have a value of all classes
+    values = collections.defaultdict(list)
+    for run in found:
+        for row in getattr(run, rows):
+            if row[column] and (row["class"] != "all") == of_classes:
+                values[row["subject"], row["volume"], run.number].append(float(row[column]))
+    return {key: significance.mean(value) for key, value in values.items()}
+
+
+def differences(found, reference, rows="rows"):
+    """{metric: differences by subject [N]} in points, `found` minus `rows` of `reference`."""
+    result = {}
+    for name, (column, factor, _) in TESTED.items():
+        pair = by_volume(found, column), by_volume(reference, column, rows)
+        result[name] = factor * significance.subject_differences(*pair)
+    return result

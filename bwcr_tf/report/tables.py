@@ -1,0 +1,130 @@
+"""The paper's tables, of scored runs; their settings; and the tests of their differences."""
+
+import dataclasses
+
+from bwcr_tf.evaluation import significance
+from bwcr_tf.report import page, published, scored_runs
+from bwcr_tf.report.cells import interval, mean_sd, show, winner_of
+
+ARROWS = {1: "↑", -1: "↓"}  # by the sign in scores.METRICS
+
+
+def score_table(title, first, groups, metrics, note):
+    """Mean ± sd over volumes and runs of {column: {row: Runs}}, in the form of Tables 1 and 2.
+
+    Each column has all `metrics` in it; `first` is the heading of the rows' names.
+    """
+    rows = list(dict.fromkeys(row for cells in groups.values() for row in cells))
+    columns = [[first, *rows]]
+    for column, cells in groups.items():
+        for name, metric in metrics.items():
+            top = f"{column} {name} {ARROWS[metric[-1]]}".strip()
+            found = [cells.get(row, []) for row in rows]
+            columns.append([top, *score_column(found, name, *metric)])
+    return page.of_columns(title, columns, note)
+
+
+def score_column(found, name, column, factor, sign):
+    """`**76.1 ± 12.3** (76 ± 12)` of each Runs: the best in bold, the paper's as an aside."""
+    cells = [mean_sd(scored_runs.by_volume(some, column).values(), factor) for some in found]
+    winner = winner_of(cells, sign)
+    for some, cell in zip(found, cells, strict=True):
+        text = f"**{cell[0]}**" if cell is winner else cell[0]
+        theirs = some[0].reported.get(name) if text else None
+        yield text + (" ({} ± {})".format(*theirs) if theirs else "")
+
+
+def by_ntr(found):
+    """{N_tr: {method: Runs}}, the columns and rows of Table 2."""
+    groups = scored_runs.group(found, "ntr").items()
+    return {f"{ntr}:": scored_runs.group(some, "label") for ntr, some in groups}
+
+
+def main_table(dataset, found):
+    """Table 2 of one data set."""
+    groups = by_ntr(found)
+    rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
+    note = f"{runs_note(rows)} N_tr before each metric. "
+    note += paper_note(found) if any(run.reported for run in found) else ""
+    return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.METRICS, note)
+
+
+def runs_note(rows):
+    """What {name: Runs} are the means of, and which names have fewer runs than others."""
+    counts = {name: len(found) for name, found in rows.items()}
+    most = max(counts.values())
+    fewer = ", ".join(f"{name}: {count}" for name, count in counts.items() if count < most)
+    note = f"Per cent, mean ± sd over volumes and {most} run(s)."
+    return f"{note} Fewer runs: {fewer}." if fewer else note
+
+
+def sweep_table(found):
+    """Table 1 of one data set and N_tr: DA (lambda = 0) and CR for each lambda that was run.
+
+    Other methods whose lambda(r) was multiplied come last.
+    """
+    first, of_paper = found[0], ("da", "cr")
+    swept = [run for run in found if run.method in of_paper or run.scale != 1]
+    swept = sorted(
+        swept, key=lambda run: (run.method not in of_paper, run.method != "da", run.scale)
+    )
+    rows = {
+        w if w != "0" else "0 (DA)": c for w, c in scored_runs.group(swept, "sweep_row").items()
+    }
+    note = f"{runs_note(rows)} "
+    note += paper_note(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
+    return score_table(
+        f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.METRICS, note
+    )
+
+
+def paper_note(found):
+    """What to mind when the paper's numbers stand beside those of `found`."""
+    theirs = published.SETTINGS["steps"], published.SETTINGS["size"]
+    ours = {(run.flags["steps"], str(run.plan.settings.size)) for run in found}
+    note = "In parentheses: the paper's."
+    if ours != {theirs}:
+        note += f" Its setting is another one ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
+        note += "see Settings): compare orders and differences, not levels."
+    return note
+
+
+def settings_table(found):
+    """The settings of each data set's runs, and the paper's for comparison."""
+    rows = []
+    for dataset, some in scored_runs.group(found, "dataset").items():
+        ours = [
+            run.flags
+            | dataclasses.asdict(run.plan.settings)
+            | {"test subjects": len(run.plan.test)}
+            for run in some
+        ]
+        values = [
+            sorted({str(each.get(key, "")) for each in ours}) for key in published.SETTINGS
+        ]
+        rows.append([dataset, str(len(some)), *map(" and ".join, values)])
+    rows.append(["the paper", "", *published.SETTINGS.values()])
+    note = "Two values in a cell: runs of different settings are mixed and do not compare."
+    return page.Table("Settings", ["data set", "runs", *published.SETTINGS], rows, note)
+
+
+def test_table(title, found):
+    """Tests of {what is compared: its `differences`}, Holm's family being a metric's rows."""
+    columns = [["difference in points", *found]]
+    for metric, (*_, sign) in scored_runs.TESTED.items():
+        values = [row[metric] for row in found.values()]
+        p_values = [significance.permutation_test(row) for row in values]
+        corrected = significance.holm(p_values)
+        columns.append([f"{metric} [95 %]"])
+        for row, p in zip(values, corrected, strict=True):
+            better = p < 0.05 and sign * row.mean() > 0
+            columns[-1].append(f"**{interval(row)}**" if better else interval(row))
+        columns.append(["p", *(show(p, 1, 4) for p in p_values)])
+        columns.append(["Holm", *(show(p, 1, 4) for p in corrected)])
+    counts = sorted({values.size for row in found.values() for values in row.values()})
+    note = (
+        f"{' or '.join(map(str, counts))} subjects, each the mean of its volumes and of the runs "
+        "that both have. Paired sign flips, n = 10,000, two-sided; Holm over the rows of a "
+        "metric. Bold: better at Holm's p < 0.05."
+    )
+    return page.of_columns(title, columns, note)

@@ -1,0 +1,51 @@
+"""How every command ends: in one line where it cannot go on."""
+
+import errno
+import signal
+import sys
+
+from absl import app
+
+from bwcr_tf.system.errors import DataError
+
+
+def run(main, again="the same command goes on", flags_parser=None):
+    """app.run(main), whose foreseen errors become one line and an exit code that is not 0.
+
+    Args:
+      again: what a user does after Ctrl-C.
+      flags_parser: that of app.run, if not absl's own.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
+
+    def checked(arguments):
+        if not flags_parser and arguments[1:]:
+            sys.exit(f"error: {arguments[1]}: not a flag; expected --name=value")
+        return main(arguments)
+
+    try:
+        app.run(checked, flags_parser=flags_parser or app.parse_flags_with_usage)
+    except DataError as error:
+        sys.exit(
+            f"error: {' '.join(str(error).split())}"
+        )  # a file's name may have a line break
+    except KeyboardInterrupt:
+        sys.exit(f"\nstopped; {again}")
+    except Exception as error:
+        if out_of_space(error):
+            sys.exit(f"error: the disk is full ({one_line(error)}); {again} once there is room")
+        if not isinstance(error, OSError) or not error.filename:
+            raise
+        sys.exit(f"error: {error.filename}: {error.strerror}")
+
+
+def out_of_space(error):
+    """Whether `error`, Python's or TensorFlow's, says that a file could not grow."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in codes or "No space left" in str(error)
+
+
+def one_line(error):
+    """The last line of an error's message, or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""What surrounds the training step: selection, checkpoints, monitoring, the folder of a run."""

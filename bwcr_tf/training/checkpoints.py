@@ -1,0 +1,54 @@
+"""Checkpoints of a run: written whole, found without a list of them, the newest whole one read."""
+
+import tensorflow as tf
+
+from bwcr_tf.system.errors import DataError
+
+_KEPT = 2  # the older one serves where the newer one is damaged
+
+
+def paths(folder):
+    """The checkpoints in `folder`, newest first, as texts that TensorFlow takes.
+
+    TensorFlow writes the index last, and a checksum with every tensor.
+    """
+    found = [path.with_suffix("") for path in folder.glob("step-[0-9]*.index")]
+    return [str(path) for path in sorted(found, key=lambda path: int(path.name[5:]))[::-1]]
+
+
+def save(checkpoint, folder, step):
+    """Writes a tf.train.Checkpoint as that of `step`, and deletes those before the last."""
+    checkpoint.write(str(folder / f"step-{step}"))
+    for path in paths(folder)[_KEPT:]:
+        for file in folder.glob(f"{path.rpartition('/')[2]}.*"):
+            file.unlink()
+
+
+def restore(checkpoint, folder):
+    """Restores the newest checkpoint that is whole, if there are any.
+
+    Raises:
+      DataError: there are checkpoints, but none is whole.
+    """
+    found = paths(folder)
+    for path in found:
+        try:
+            checkpoint.read(path).assert_existing_objects_matched()
+            return
+        except Exception as error:  # whatever TensorFlow makes of a damaged file
+            print(f"{path}: damaged, passed over ({type(error).__name__})")
+    if found:
+        raise DataError(f"{folder}: no checkpoint is whole; delete the run and train it again")
+
+
+def read(path, names):
+    """Arrays of the named variables in the checkpoint `path`.
+
+    Raises:
+      DataError: it is damaged, or has no such variables.
+    """
+    try:
+        reader = tf.train.load_checkpoint(path)
+        return [reader.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE") for name in names]
+    except Exception as error:  # as above
+        raise DataError(f"{path}: not a whole checkpoint ({type(error).__name__})") from error

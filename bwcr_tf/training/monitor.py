@@ -1,0 +1,79 @@
+"""Tells how training goes: TensorBoard, and a progress line with the time that remains."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from bwcr_tf.evaluation import figures
+from bwcr_tf.system.progress import Progress, duration
+
+_TIMED_FROM, _TIMED_TO = 3, 13  # steps of this process that measure the announced duration
+_IMAGES_EVERY = 5  # validations
+
+
+class Monitor(keras.callbacks.Callback):
+    """Progress of a run in the terminal, and its curves and pictures in `folder`/logs.
+
+    Args:
+      flags: dict of what sets runs apart, for TensorBoard's hparams page.
+      classes: names of the foreground classes.
+    """
+
+    def __init__(self, folder, flags, classes):
+        super().__init__()
+        self.classes, self.text, self.validations = classes, "", 0
+        self.writer = tf.summary.create_file_writer(str(folder / "logs"))
+        with self.writer.as_default():
+            hparams.hparams(flags)
+
+    def begin(self, start, steps):
+        """Training is about to go from step `start` to `steps`."""
+        self.start, self.steps = start, steps
+        self.progress = Progress("training", steps, start)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            seconds = time.monotonic() - self.progress.started
+            print(f"first step  done, {seconds:.1f} s with its compilation", flush=True)
+        if batch == _TIMED_FROM:
+            self.timed = time.monotonic()
+        if batch == _TIMED_TO:
+            seconds = (time.monotonic() - self.timed) / (_TIMED_TO - _TIMED_FROM)
+            left = duration(seconds * (self.steps - self.start))
+            apart = "" if self.validations else ", validation apart"
+            print(f"expected    {left} ({1000 * seconds:.0f} ms a step{apart})", flush=True)
+        self.progress.advance(text=self.text)
+
+    def report(self, step, trainer, validation):
+        """Writes the averages since the last call, and the validation, at `step`."""
+        terms = {name: float(tracker.result()) for name, tracker in trainer.trackers.items()}
+        self.text = f"loss {terms['loss']:.4f}  Dice {validation.dice:.3f}"
+        with self.writer.as_default(step):
+            for name, value in terms.items():
+                tf.summary.scalar(f"train/{name}", value)
+            tf.summary.scalar("train/learning_rate", trainer.optimizer.learning_rate)
+            tf.summary.scalar("validation/dice", validation.dice)
+            tf.summary.scalar("validation/ece", validation.ece)
+            for name, value in zip(self.classes, validation.dice_per_class, strict=True):
+                tf.summary.scalar(f"validation/dice_{name}", value)
+            if self.validations % _IMAGES_EVERY == 0 or step == self.steps:
+                strips = [strip(*pair, trainer) for pair in validation.predictions[:3]]
+                tf.summary.image(
+                    "image, label, prediction, confidence, weight",
+                    np.stack(strips),
+                    max_outputs=3,
+                )
+        self.writer.flush()
+        self.validations += 1
+
+
+def strip(case, probabilities, trainer):
+    """The slice of a case with the most labels, as an RGB strip of five pictures."""
+    z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
+    distance, weight = tf.constant(case.distance[z]), np.zeros_like(case.image[z])
+    if trainer.method.consistency_weight is not None:
+        weight = trainer.method.consistency_weight(distance, trainer.radius).numpy()
+    return figures.strip(case.image[z], case.label_map[z], probabilities[z], weight)

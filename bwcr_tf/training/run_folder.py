@@ -1,0 +1,163 @@
+"""The folder of a run: what is in it, and that it stays the folder of one set of flags."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from bwcr_tf.data import datasets, preprocess
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
+_AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """split.json: who is trained on, and everything that evaluation has to know."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    settings: preprocess.Settings
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def hash(self):
+        """Short digest of the data set's name and the three lists of subjects."""
+        text = json.dumps([self.dataset, self.training, self.validation, self.test])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def subjects(self, part, directory):
+        """The datasets.Subject records of `part` ("test", say) in a data folder.
+
+        Raises:
+          DataError: one of them is not there, or the classes are others.
+        """
+        collection = datasets.find(self.dataset, directory)
+        if collection.classes != self.classes:
+            found, expected = map(", ".join, (collection.classes, self.classes))
+            raise DataError(f"{directory}: classes {found}; expected {expected}, the run's")
+        found = {subject.name: subject for subject in collection.pool + collection.test}
+        missing = [name for name in getattr(self, part) if name not in found]
+        if missing:
+            raise DataError(
+                f"{directory}: {part} subject {missing[0]} of the split is not here"
+            )
+        return [found[name] for name in getattr(self, part)]
+
+
+def claim(folder, flags, plan):
+    """Makes the folder of a run, or checks that it was made with the same flags and split.
+
+    Args:
+      flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads.
+
+    Raises:
+      DataError: the folder belongs to other flags; the first difference is named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
+    if (folder / "flags.txt").exists():
+        old, new = (
+            read_flags(folder),
+            dict(line[2:].split("=", 1) for line in text.splitlines()),
+        )
+        for name in sorted((old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}):
+            if old.get(name) != new.get(name):
+                raise DataError(
+                    f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
+                    "use its flags, another --runs_dir, or delete it"
+                )
+    else:
+        files.write(folder / "flags.txt", text)
+    if (folder / "split.json").exists():
+        if load_plan(folder) != plan:
+            raise DataError(
+                f"{folder}: split.json differs from the split of the data found now"
+            )
+    else:
+        split = dataclasses.asdict(plan) | {"hash": plan.hash}
+        split["digest"] = digest(split, essential(read_flags(folder)))
+        files.write_json(folder / "split.json", split)
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Keeps other processes from training the run of `folder` while the block runs.
+
+    Raises:
+      DataError: one is training it now.
+    """
+    with open(folder / "lock", "w") as file:
+        try:
+            if fcntl:  # the lock of a killed process is gone with it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process is training this run") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def essential(flags):
+    """The flags that the result of training depends on."""
+    return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
+
+
+def digest(*content):
+    """SHA-256 of what JSON makes of `content`, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_flags(folder):
+    """flags.txt as a dict of texts.
+
+    Raises:
+      DataError: there is none, it is cut short, or a line is not --name=value.
+    """
+    path = pathlib.Path(folder) / "flags.txt"
+    try:
+        text = path.read_text("utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("cut short")
+        return dict(line[2:].split("=", 1) for line in text.splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
+
+
+def data_dir(flags):
+    """Folder of a run's data set."""
+    return flags.get("data_dir") or f"data/{flags['dataset']}"
+
+
+def load_plan(folder):
+    """The Plan in split.json.
+
+    Raises:
+      DataError: there is none, or it or flags.txt was changed.
+    """
+    path = pathlib.Path(folder) / "split.json"
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+        expected = fields.pop("digest", None)  # a run of an earlier version has none
+        found = digest(fields, essential(read_flags(folder)))
+        expected_hash = fields.pop("hash")
+        settings = preprocess.Settings(**fields.pop("settings"))
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        plan = Plan(settings=settings, **fields)
+    except DataError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not the split of a run; was the run started?") from error
+    if plan.hash != expected_hash or expected not in (None, found):
+        raise DataError(f"{path}: it or flags.txt was changed after the run was started")
+    return plan

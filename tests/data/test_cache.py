@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from bwcr_tf.data import cache, datasets
+from bwcr_tf.data.preprocess import Settings
+
+SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
+
+
+def test_prepare_caches_and_rebuilds_what_is_broken(acdc, tmp_path):
+    subjects = datasets.find("acdc", acdc).pool[:1]
+    cases = cache.prepare(subjects, SETTINGS, tmp_path, workers=1)
+    files = sorted(tmp_path.iterdir())
+    assert [case.name for case in cases] == ["patient001_ED", "patient001_ES"]
+    assert len(files) == 2 and all(file.suffix == ".npz" for file in files)
+    assert cases[0].image.shape == (3, 32, 32) and cases[0].image.dtype == np.float32
+    stamps = [file.stat().st_mtime_ns for file in files]
+    cache.prepare(subjects, SETTINGS, tmp_path, workers=1)
+    assert [file.stat().st_mtime_ns for file in files] == stamps
+    files[0].write_bytes(files[0].read_bytes()[:5000])
+    flipped = bytearray(files[1].read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    files[1].write_bytes(flipped)
+    again = cache.prepare(subjects, SETTINGS, tmp_path, workers=1)
+    for old, new in zip(cases, again, strict=True):
+        np.testing.assert_array_equal(old.image, new.image)
+        np.testing.assert_array_equal(old.original_label_map, new.original_label_map)
+        assert old.grid == new.grid and old.original_grid == new.original_grid
+
+
+def test_cache_key_depends_on_content_and_settings(acdc):
+    first, second = datasets.find("acdc", acdc).pool[0].volumes
+    key = cache._key(first, SETTINGS)
+    assert key == cache._key(first, dataclasses.replace(SETTINGS))
+    assert key != cache._key(second, SETTINGS)
+    for change in ({"size": 48}, {"pixel_mm": 1.0}, {"n4_shrink": 4}, {"orientation": "RAS"}):
+        assert key != cache._key(first, dataclasses.replace(SETTINGS, **change))
+
+
+@pytest.mark.parametrize("ending", ["mhd", "nhdr"])
+def test_cache_key_depends_on_pixels_in_a_file_of_their_own(acdc, tmp_path, ending):
+    volume = datasets.find("acdc", acdc).pool[0].volumes[0]
+    label = tmp_path / f"label.{ending}"
+    sitk.WriteImage(sitk.ReadImage(volume.label), label)
+    volume = dataclasses.replace(volume, label=label)
+    pixels = next(path for path in tmp_path.iterdir() if path != label)
+    assert volume.files == [volume.image, label, pixels]
+    key = cache._key(volume, SETTINGS)
+    pixels.write_bytes(pixels.read_bytes()[::-1])
+    assert key != cache._key(volume, SETTINGS)
+
+
+def test_prepare_names_the_file_that_is_broken(acdc, tmp_path):
+    volume = datasets.find("acdc", acdc).pool[0].volumes[0]
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(volume.image.read_bytes()[:500])
+    subject = datasets.Subject("s", "", (dataclasses.replace(volume, image=bad),))
+    with pytest.raises(datasets.DataError, match="bad.nii.gz: cannot be read"):
+        cache.prepare([subject], SETTINGS, tmp_path / "cache", workers=1)
+    assert not list((tmp_path / "cache").iterdir())

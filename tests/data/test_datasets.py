@@ -1,0 +1,144 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import heart, shared, write_image, write_patient
+
+from bwcr_tf.data import datasets, preprocess, scans
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
+
+
+def test_acdc_is_read_with_its_groups_and_frames(acdc):
+    collection = datasets.find("acdc", acdc)
+    assert collection.classes == ("RV", "MYO", "LV")
+    assert len(collection.pool) == 10 and len(collection.test) == 2
+    subject = collection.pool[0]
+    assert (subject.name, subject.stratum) == ("patient001", "DCM")
+    assert [volume.name for volume in subject.volumes] == ["patient001_ED", "patient001_ES"]
+    assert subject.volumes[1].image.name == "patient001_frame12.nii.gz"
+
+
+@pytest.mark.parametrize("name", ["acdc", "nci", "nnunet"])
+def test_missing_folder_says_where_to_get_the_data(name, tmp_path):
+    with pytest.raises(DataError, match="Source: .* Layout: "):
+        datasets.find(name, tmp_path / "nowhere")
+
+
+def test_patient_without_label_is_named(tmp_path):
+    write_patient(tmp_path / "training" / "patient001", 1)
+    label = tmp_path / "training/patient001/patient001_frame12_gt.nii.gz"
+    label.unlink()
+    with pytest.raises(
+        DataError, match="patient001_frame12_gt.nii.gz: the label of .* missing"
+    ):
+        datasets.find("acdc", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "ED: 1\nES: 12\n", "ED: one\nES: 2\nGroup: A", "\0"])
+def test_broken_info_is_named(text, tmp_path):
+    write_patient(tmp_path / "training" / "patient001", 1)
+    (tmp_path / "training/patient001/Info.cfg").write_text(text)
+    with pytest.raises(DataError, match="Info.cfg: expected lines"):
+        datasets.find("acdc", tmp_path)
+
+
+def nnunet(root, test_labels=True, **changes):
+    info = {
+        "channel_names": {"0": "T1"},
+        "labels": {"background": 0, "a": 1},
+        "file_ending": ".nii.gz",
+    }
+    root.mkdir(exist_ok=True)
+    (root / "dataset.json").write_text(json.dumps(info | changes))
+    for part, cases in (("Tr", "abc"), ("Ts", "d")):
+        for case in cases:
+            image, label_map = heart(ord(case))
+            write_image(root / f"images{part}" / f"{case}_0000.nii.gz", image)
+            if part == "Tr" or test_labels:
+                write_image(
+                    root / f"labels{part}" / f"{case}.nii.gz", (label_map > 0).astype(np.uint8)
+                )
+    return root
+
+
+def test_nnunet_is_read_with_and_without_test_labels(tmp_path):
+    collection = datasets.find("nnunet", nnunet(tmp_path / "a"))
+    assert collection.classes == ("a",)
+    assert [s.name for s in collection.pool + collection.test] == ["a", "b", "c", "d"]
+    assert datasets.find("nnunet", nnunet(tmp_path / "b", test_labels=False)).test == ()
+
+
+def test_a_label_without_an_image_is_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    (root / "imagesTr" / "b_0000.nii.gz").unlink()
+    with pytest.raises(DataError, match="b_0000.nii.gz: the image of b is missing"):
+        datasets.find("nnunet", root)
+
+
+def test_subjects_of_other_classes_are_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    plan = run_folder.Plan("nnunet", ("a",), preprocess.Settings(2), ("a",), ("b",), ("c",))
+    assert [subject.name for subject in plan.subjects("test", root)] == ["c"]
+    with pytest.raises(DataError, match="classes a; expected a, b, the run's"):
+        dataclasses.replace(plan, classes=("a", "b")).subjects("test", root)
+
+
+def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
+    root = nnunet(tmp_path / "a")
+    for path in root.glob("*Ts/d*"):
+        path.rename(path.with_name(path.name.replace("d", "a", 1)))
+    with pytest.raises(DataError, match="a is there twice"):
+        datasets.find("nnunet", root)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels"),
+        ({"labels": {"background": 0, "a": 2}}, "label values"),
+        ({"labels": [1, 2]}, "expected JSON"),
+        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore'; expected the name"),
+        ({"labels": {"background": 0, "all": 1}}, "'all'; expected the name"),
+    ],
+)
+def test_nnunet_refuses_what_it_cannot_train_on(change, message, tmp_path):
+    with pytest.raises(DataError, match=f"dataset.json: .*{message}"):
+        datasets.find("nnunet", nnunet(tmp_path / "a", **change))
+
+
+def test_real_hippocampus_is_read():
+    collection = datasets.find("nnunet", shared("hippocampus"))
+    assert collection.classes == ("anterior", "posterior")
+    assert len(collection.pool) == 180 and len(collection.test) == 50
+
+
+def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
+    source = sorted(shared("prostate_dicom").iterdir())[0]
+    images = tmp_path / "Prostate-3T" / "Images"
+    shutil.copytree(source, images / source.name)
+    image = scans.read_image(images / source.name)
+    assert image.GetSize()[:2] == (384, 384) and image.GetSpacing() == pytest.approx(
+        (0.5, 0.5, 3)
+    )
+    label = sitk.Image(100, 80, 9, sitk.sitkUInt8)  # another grid: twice as coarse, offset
+    label.SetSpacing((1.0, 1.0, 3.0))
+    label.SetDirection(image.GetDirection())
+    label.SetOrigin(image.TransformIndexToPhysicalPoint((120, 130, 5)))
+    label[40, 30, 4] = 2
+    (tmp_path / "Prostate-3T" / "Labels").mkdir()
+    sitk.WriteImage(label, tmp_path / "Prostate-3T/Labels" / f"{source.name}.nrrd")
+    subject = datasets.find("nci", tmp_path).pool[0]
+    placed = scans.read_label(subject.volumes[0].label, image, 3, place=True)
+    found = np.argwhere(sitk.GetArrayFromImage(placed) == 2)
+    assert len(found) == 4  # 2 x 2 pixels of half the size
+    assert np.abs(found - [9, 190, 200]).max() <= 1
+    label.SetOrigin((1e4, 1e4, 1e4))
+    far = write_image(
+        tmp_path / "far.nrrd", np.ones((2, 3, 4), np.uint8), origin=(1e4, 1e4, 1e4)
+    )
+    with pytest.raises(DataError, match="no label overlaps the image"):
+        scans.read_label(far, image, 3, place=True)

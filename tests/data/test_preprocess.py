@@ -1,0 +1,129 @@
+import dataclasses
+
+import numpy as np
+import SimpleITK as sitk
+from conftest import heart
+from scipy import ndimage
+
+from bwcr_tf.data import datasets, preprocess
+from bwcr_tf.data.preprocess import Settings
+
+SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
+
+
+def volume(array, spacing=(1.5, 1.25, 8.0)):
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing(spacing)
+    image.SetOrigin((10.0, -20.0, 5.0))
+    return image
+
+
+def expected_resampling(array, spacing, settings):
+    """SciPy: both grids have their centre in the same place; zero outside."""
+    half = (settings.size - 1) / 2
+    offsets = (np.arange(settings.size) - half) * settings.pixel_mm
+    y = offsets / spacing[1] + (array.shape[1] - 1) / 2
+    x = offsets / spacing[0] + (array.shape[2] - 1) / 2
+    grid = np.stack(np.meshgrid(y, x, indexing="ij"))
+    return np.stack(
+        [ndimage.map_coordinates(a, grid, order=1, mode="nearest") for a in array]
+    ), grid
+
+
+def test_resampling_equals_scipy_and_is_zero_outside():
+    array, spacing = heart(3)[0].astype(float), (1.5, 1.25, 8.0)
+    image = volume(array, spacing)
+    found = preprocess.resample(image, preprocess.network_grid(image, SETTINGS))
+    expected, (y, x) = expected_resampling(array, spacing, SETTINGS)
+    outside = (y < -0.5) | (y > 39.5) | (x < -0.5) | (x > 43.5)
+    np.testing.assert_allclose(found[:, ~outside], expected[:, ~outside], rtol=1e-4, atol=1e-2)
+    assert outside.any() and not found[:, outside].any()
+
+
+def test_grid_leaves_slices_untouched():
+    image = volume(heart(3)[0])
+    grid = preprocess.network_grid(image, SETTINGS)
+    assert grid.size == (32, 32, 3) and grid.spacing_mm == (2.1, 2.1, 8.0)
+    assert grid.origin[2] == 5.0
+
+
+def test_percentiles_become_zero_and_one_and_the_rest_is_clipped():
+    array = heart(3)[0].astype(np.float32)
+    low, high = np.percentile(array, (2, 98))
+    found = sitk.GetArrayFromImage(preprocess.normalize(volume(array), SETTINGS))
+    np.testing.assert_allclose(found, np.clip((array - low) / (high - low), 0, 1), atol=1e-5)
+
+
+def test_mostly_constant_image_is_rescaled_by_its_extremes():
+    array = np.zeros((2, 40, 40))
+    array[0, 0, 0] = 5
+    found = sitk.GetArrayFromImage(preprocess.normalize(volume(array), SETTINGS))
+    assert found.max() == 1 and found.min() == 0
+
+
+def test_n4_removes_a_smooth_bias_field():
+    x = np.linspace(-1, 1, 128)
+    disc = x[:, None] ** 2 + x[None] ** 2 < 0.7
+    flat = np.where(disc, 500.0, 20.0) + np.random.default_rng(0).normal(0, 5, (6, 128, 128))
+    field = np.exp(0.3 * (x[:, None] + x[None] ** 2))
+    corrected = sitk.GetArrayFromImage(preprocess.correct_bias(volume(flat * field), 2))
+    assert np.log(corrected[:, disc]).std() < 0.2 * np.log((flat * field)[:, disc]).std()
+
+
+def test_restore_undoes_resampling_of_smooth_probabilities():
+    z, y, x = np.meshgrid(range(3), np.linspace(0, 3, 40), np.linspace(0, 3, 44), indexing="ij")
+    p = 0.5 + 0.4 * np.sin(x + y + z)
+    image = volume(np.zeros((3, 40, 44)), (1.5, 1.25, 8.0))
+    settings = dataclasses.replace(SETTINGS, size=64, pixel_mm=1.1)  # covers the whole image
+    grid = preprocess.network_grid(image, settings)
+    on_grid = np.stack(
+        [
+            preprocess.resample(
+                preprocess.Grid.of(image).place(sitk.GetImageFromArray(q)), grid
+            )
+            for q in (1 - p, p)
+        ],
+        axis=-1,
+    ).astype(np.float32)
+    restored = preprocess.restore(on_grid, grid, preprocess.Grid.of(image))
+    assert restored.shape == (3, 40, 44, 2)
+    np.testing.assert_allclose(restored[:, 2:-2, 2:-2, 1], p[:, 2:-2, 2:-2], atol=0.01)
+    np.testing.assert_allclose(restored.sum(-1), 1, atol=1e-6)
+
+
+def test_what_the_crop_cut_off_is_background():
+    image = volume(np.zeros((3, 40, 44)), (3.0, 3.0, 8.0))
+    grid = preprocess.network_grid(image, SETTINGS)
+    p = np.zeros((3, 32, 32, 2), np.float32)
+    p[..., 1] = 1
+    restored = preprocess.restore(p, grid, preprocess.Grid.of(image))
+    assert restored[0, 0, 0, 0] == 1 and restored[0, 20, 22, 1] == 1
+
+
+def test_another_orientation_gives_the_same_network_image():
+    image = volume(heart(3)[0])
+    flipped = sitk.DICOMOrient(image, "RAS")
+    assert flipped.GetDirection() != image.GetDirection()
+    for settings in (SETTINGS, dataclasses.replace(SETTINGS, n4_shrink=2)):
+        first, second = (
+            preprocess.resample(
+                preprocess.normalize(i, settings), preprocess.network_grid(i, settings)
+            )
+            for i in (image, flipped)
+        )
+        np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_propose_keeps_the_digits_of_a_small_spacing(acdc, monkeypatch):
+    header = ("LPS", (96, 80, 3), (0.0004, 0.0004, 0.001))
+    monkeypatch.setattr(preprocess.scans, "read_header", lambda path: header)
+    own = preprocess.propose(datasets.find("acdc", acdc), datasets.DATASETS["nnunet"])
+    assert (own.pixel_mm, own.size) == (0.0004, 96)
+
+
+def test_propose_takes_the_median_spacing_and_the_extent(acdc):
+    collection = datasets.find("acdc", acdc)
+    own = preprocess.propose(collection, datasets.DATASETS["nnunet"])
+    assert (own.pixel_mm, own.size, own.orientation) == (1.5, 48, "LPS")  # 44 px, next 16
+    given = preprocess.propose(collection, datasets.DATASETS["acdc"])
+    assert (given.pixel_mm, given.size) == (1.33, 192)

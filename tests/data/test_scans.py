@@ -1,0 +1,80 @@
+import pathlib
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import heart, write_image
+
+from bwcr_tf.data import scans
+from bwcr_tf.system.errors import DataError
+
+
+def broken(tmp_path, what):
+    """A volume's (image path, label path) with one thing wrong."""
+    image, label_map = heart(1)
+    spacing = (1.5, 1.5, 8.0)
+    if what == "nan":
+        image = image.astype(np.float32)
+        image[0, 0, 0] = np.nan
+    if what == "constant":
+        image[:] = 7
+    if what == "value":
+        label_map[0, 0, 0] = 4
+    if what == "shape":
+        label_map = label_map[:, 1:]
+    if what == "four":
+        image = np.stack([image, image])
+    path = write_image(tmp_path / "i.nii.gz", image, (*spacing, 1.0)[: image.ndim])
+    spacing = (1.6, 1.5, 8.0) if what == "geometry" else spacing
+    label = write_image(tmp_path / "l.nii.gz", label_map, spacing)
+    if what == "truncated":
+        path.write_bytes(path.read_bytes()[:-2000])
+    if what == "empty":
+        path.write_bytes(b"")
+    return path, label
+
+
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("nan", "i.nii.gz: 1 pixels are NaN"),
+        ("constant", "i.nii.gz: constant image, every pixel is 7"),
+        ("value", r"l.nii.gz: label values \[4\]; expected 0 to 3"),
+        ("shape", r"l.nii.gz: size \(44, 39, 3\); expected \(44, 40, 3\)"),
+        ("geometry", r"l.nii.gz: spacing \(1.6, 1.5, 8.0\); expected \(1.5, 1.5, 8.0\)"),
+        ("truncated", "i.nii.gz: cannot be read"),
+        ("empty", "i.nii.gz: cannot be read"),
+        ("four", "i.nii.gz: 4D with 1 components"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, what, message):
+    image_path, label_path = broken(tmp_path, what)
+    with pytest.raises(DataError, match=message) as caught:
+        image = scans.read_image(image_path)
+        scans.read_label(label_path, image, num_classes=4)
+    assert "\n" not in str(caught.value)
+
+
+def test_good_files_pass(tmp_path):
+    image_path, label_path = map(pathlib.Path, broken(tmp_path, "nothing"))
+    image = scans.read_image(image_path)
+    label = scans.read_label(label_path, image, num_classes=4)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(label), heart(1)[1])
+
+
+def test_probabilities_are_read_whole_or_refused(tmp_path):
+    image = scans.read_image(broken(tmp_path, "nothing")[0])
+    truth = np.random.default_rng(0).random((3, 40, 44, 4), np.float32)
+    content = sitk.GetImageFromArray(truth, isVector=True)
+    content.CopyInformation(image)
+    path = tmp_path / "truth.nii.gz"
+    sitk.WriteImage(content, path)
+    found = sitk.GetArrayFromImage(scans.read_probabilities(path, image, 4))
+    np.testing.assert_array_equal(found, truth)
+    with pytest.raises(DataError, match="4 components a pixel; expected 3"):
+        scans.read_probabilities(path, image, 3)
+    with pytest.raises(DataError, match="size .* expected"):
+        scans.read_probabilities(path, image[1:], 4)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match="truth.nii.gz: cannot be read"):
+        scans.read_probabilities(path, image, 4)

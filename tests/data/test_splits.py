@@ -1,0 +1,58 @@
+import collections
+import hashlib
+
+import pytest
+
+from bwcr_tf.data import datasets, splits
+from bwcr_tf.system.errors import DataError
+
+
+def pool(strata, each):
+    return tuple(
+        datasets.Subject(f"{stratum}{i:02}", stratum, ())
+        for stratum in strata
+        for i in range(each)
+    )
+
+
+@pytest.mark.parametrize("run", [1, 2, 3])
+def test_split_takes_each_group_equally_often(run):
+    test = tuple(datasets.Subject(f"t{i}", "A", ()) for i in range(50))
+    collection = datasets.Collection(("a",), pool("ABCDE", 20), test)
+    for ntr in (5, 10, 95):
+        split = splits.split("acdc", collection, ntr, run)
+        assert len(split.training) == ntr and len(split.validation) == 5 and split.test == test
+        counts = collections.Counter(subject.stratum for subject in split.training)
+        assert set(counts.values()) == {ntr // 5}
+        assert not set(split.training) & set(split.validation)
+
+
+def test_split_fixes_the_test_set_and_draws_the_rest():
+    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
+    first, second = (splits.split("nci", collection, 36, run) for run in (1, 2))
+    assert first.test == second.test and len(first.test) == 30
+    assert set(first.validation) != set(second.validation)
+    assert collections.Counter(s.stratum for s in first.test) == {"3T": 15, "DX": 15}
+    small = splits.split("nci", collection, 6, 1)
+    assert set(small.training) <= set(first.training)
+
+
+def test_split_is_the_same_on_every_machine():
+    """The order in a stratum is that of SHA-256 of `run k/name`, whatever the folder's order."""
+    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
+    split = splits.split("nci", collection, 6, 1)
+    left = {s.name for s in collection.pool if s not in split.test}
+    for stratum in ("3T", "DX"):
+        order = sorted(
+            (name for name in left if name.startswith(stratum)),
+            key=lambda name: hashlib.sha256(f"run 1/{name}".encode()).hexdigest(),
+        )
+        names = split.names()
+        assert {n for n in names["validation"] if n in order} == set(order[:2])
+        assert {n for n in names["training"] if n in order} == set(order[2:5])
+
+
+def test_too_many_training_subjects_says_how_many_there_are():
+    collection = datasets.Collection(("a",), pool("AB", 10))
+    with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):
+        splits.split("phantom", collection, 12, 1)

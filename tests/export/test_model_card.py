@@ -1,0 +1,130 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.export import model_card
+from bwcr_tf.training import run_folder
+
+HEADER = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brier\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    settings = preprocess.Settings(3, 64, 2.5, n4_shrink=4)
+    plan = run_folder.Plan("acdc", ("RV", "LV"), settings, ("p1", "p2"), ("p3",), ("p4", "p5"))
+    flags = {"method": "bwcr", "dataset": "acdc", "ntr": 2, "run": 3, "radius": 10.0}
+    flags |= {"data_dir": "/home/me/data", "cache_dir": "/home/me/cache", "runs_dir": "/home/r"}
+    run_folder.claim(tmp_path, flags, plan)
+    (tmp_path / "temperature.json").write_text('{"temperature": 1.25, "choice": "fit"}')
+    return tmp_path
+
+
+def write_scores(folder, ece):
+    rows = [
+        "p4,p4_ED,LV,0.900000,3.0,,,0.010000,0.001000,,",
+        "p4,p4_ED,all,0.900000,,{0},0.02,0.010000,0.001000,0.300000,0.100000",
+        "p4,p4_ES,LV,0.700000,3.0,,,0.010000,0.001000,,",
+        "p4,p4_ES,all,0.700000,,{0},0.02,0.010000,0.001000,0.300000,0.100000",
+        "p5,p5_ED,LV,0.600000,3.0,,,nan,nan,,",
+        "p5,p5_ED,all,0.600000,,{0},0.02,nan,nan,0.100000,0.100000",
+    ]
+    for name, factor in (("scores.csv", 1), ("scores_calibrated.csv", 0.5)):
+        text = "\n".join(rows).format(factor * ece) + "\n"
+        (folder / name).write_text(HEADER + text)
+    (folder / "summary.json").write_text('{"temperature": 1.25}')
+
+
+def cells(card):
+    """Dict of (metric, class) to the other cells of the table."""
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| (.*) \|$", card, re.MULTILINE)
+    return {(metric, name): rest.split(" | ") for metric, name, rest in rows}
+
+
+def test_card_names_the_data_the_flags_and_the_limits(folder):
+    model_card.write(folder)
+    card = (folder / "MODEL_CARD.md").read_text()
+    digest = json.loads((folder / "split.json").read_text())["hash"]
+    for text in (
+        "# bwcr on acdc, 2 training subjects, run 3",
+        "background, RV, LV",
+        "p1, p2",
+        digest,
+        "--radius=10.0",
+        "Temperature 1.250",
+        "N4 (shrink 4)",
+        "64 x 64 pixels",
+        "160 x 160 mm",
+        "Not measured yet",
+        "one slice at a time",
+        "bwcr_tf.predict",
+    ):
+        assert text in card, text
+    assert "/home" not in card and not {"{", "}"} & set(card)
+
+
+def test_scores_are_means_over_subjects_with_intervals(folder):
+    write_scores(folder, 0.2)
+    model_card.write(folder)
+    found = cells((folder / "MODEL_CARD.md").read_text())
+    count, before, after = found["dice", "LV"]
+    assert count == "2" and before == after
+    assert before == "70.0 [60.0, 80.0]"  # p4: 0.8, p5: 0.6; the interval spans both
+    assert found["ece", "all"][1:] == ["20.0 [20.0, 20.0]", "10.0 [10.0, 10.0]"]
+    assert found["nll", "all"][1] == "0.200 [0.100, 0.300]"
+    assert found["tace", "LV"][:2] == ["1", "1.0 [1.0, 1.0]"]  # nan is left out
+
+
+def test_what_is_undefined_after_the_temperature_is_called_so(folder):
+    write_scores(folder, 0.2)
+    path = folder / "scores_calibrated.csv"
+    path.write_text(path.read_text().replace("0.010000,0.001000", "nan,nan"))
+    found = cells(model_card.to_markdown(folder))
+    assert found["tace", "LV"] == ["1", "1.0 [1.0, 1.0]", "undefined"]
+
+
+def test_card_goes_into_the_saved_model_too(folder):
+    (folder / "saved_model").mkdir()
+    model_card.write(folder)
+    assert (folder / "saved_model" / "MODEL_CARD.md").read_text() == (
+        folder / "MODEL_CARD.md"
+    ).read_text()
+
+
+@pytest.mark.parametrize(
+    ("choice", "how", "calibrated"),
+    [
+        ("fit", "It minimises", "were calibrated on 1 subjects of acdc"),
+        ("none", "None was fitted", "were not calibrated"),
+        ("1.5", "It was given", "were not calibrated"),
+    ],
+)
+def test_card_says_where_the_temperature_is_from(choice, how, calibrated, folder):
+    (folder / "temperature.json").write_text(json.dumps({"temperature": 1.5, "choice": choice}))
+    card = model_card.to_markdown(folder)
+    assert how in card and calibrated in card
+    assert ("weights and of the temperature" in card) == (choice == "fit")
+
+
+def test_scores_of_another_temperature_are_not_shown(folder):
+    write_scores(folder, 0.2)
+    assert cells(model_card.to_markdown(folder))
+    (folder / "temperature.json").write_text('{"temperature": 3.0}')
+    card = model_card.to_markdown(folder)
+    assert "Temperature 3.000" in card and "Not measured yet" in card and not cells(card)
+
+
+def test_run_without_temperature_is_described_as_such(folder):
+    (folder / "temperature.json").write_text('{"temperature": 1.0, "choice": "none"}')
+    assert "None was fitted." in model_card.to_markdown(folder)
+    assert "Temperature 1.000" in model_card.to_markdown(folder)
+
+
+def test_interval_is_the_bootstraps():
+    values = np.random.default_rng(0).random(30)
+    mean, low, high = map(float, re.findall(r"[\d.]+", model_card.to_cell("dice", values)))
+    half = 196 * values.std() / np.sqrt(30)
+    assert mean == pytest.approx(100 * values.mean(), abs=0.05)
+    assert (mean - low, high - mean) == pytest.approx((half, half), rel=0.15)

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bwcr_tf.export import signatures
+
+
+@pytest.mark.parametrize("q98_is_q2", [False, True])
+def test_rescaling_equals_numpys_percentiles(q98_is_q2):
+    x = np.random.default_rng(0).normal(300, 50, (2, 7, 9)).astype(np.float32)
+    low, high = np.percentile(x, (2, 98))
+    if q98_is_q2:
+        x = np.zeros_like(x)
+        x[0, 0, 0], low, high = 5, 0, 5
+    expected = np.clip((x - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(signatures.rescale(tf.constant(x)), expected, atol=1e-5)
+    assert not signatures.rescale(tf.fill([1, 3, 3], 7.0)).numpy().any()
+
+
+def test_interpolation_between_equal_grids_is_the_identity_and_zero_outside():
+    np.testing.assert_array_equal(signatures.interpolation(5, 5, 1.0), np.eye(5))
+    found = signatures.interpolation(7, 3, 0.5).numpy()  # at -0.5 (its border), 0, 0.5, ... 2.5
+    np.testing.assert_allclose(found[:3], [[1, 0, 0], [1, 0, 0], [0.5, 0.5, 0]])
+    assert not signatures.interpolation(7, 3, 1.0).numpy()[[0, 1, -2, -1]].any()

@@ -1,0 +1,178 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bwcr_tf.grid import __main__ as grid
+from bwcr_tf.grid import jobs as plans
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRAIN = """
+import pathlib, sys
+named = dict(a[2:].split("=", 1) for a in sys.argv[1:])
+folder = pathlib.Path(named["runs_dir"], named["dataset"], "ntr" + named["ntr"])
+folder = folder / named["method"] / ("run" + named["run"])
+folder.mkdir(parents=True, exist_ok=True)
+with open(folder / "calls.txt", "a") as file:
+    print(*sys.argv[1:], file=file)
+(folder / "flags.txt").write_text("".join(f"--{k}={v}\\n" for k, v in named.items()))
+sys.exit(3 if named["method"] == "svls" else 0)
+"""
+EVALUATE = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1].removeprefix("--run_dir="))
+for name in ("temperature.json", "scores.csv", "summary.json"):
+    (folder / name).write_text("{}")
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """Stand-ins for the two scripts: train.py notes its call and fails for svls."""
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "evaluate.py").write_text(EVALUATE)
+    monkeypatch.setattr(plans, "SCRIPTS", tmp_path)
+    return tmp_path
+
+
+def plan(root, methods, runs=("1",), scales=(), others=()):
+    place = str(root / "runs")
+    return plans.plan(methods, ["5"], runs, scales, "acdc", place, list(others), sys.executable)
+
+
+def calls(job):
+    return (job.folder / "calls.txt").read_text().splitlines()
+
+
+def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
+    jobs = plans.plan(
+        ["da", "bwcr"], ["5", "10"], ["1", "2"], ["0.10", "1"], "acdc", "r", ["--x=1"]
+    )
+    folders = [job.folder.as_posix() for job in jobs]
+    assert folders[:4] == [
+        "r/acdc/ntr5/da/run1",
+        "r/acdc/ntr5/bwcr/run1",
+        "r/lambda0.1/acdc/ntr5/cr/run1",
+        "r/acdc/ntr5/cr/run1",  # a scale of 1 is cr itself
+    ]
+    assert folders[4] == "r/acdc/ntr10/da/run1" and folders[8] == "r/acdc/ntr5/da/run2"
+    assert len(set(folders)) == len(folders) == 16
+    assert jobs[2].train[2:] == [
+        "--method=cr", "--dataset=acdc", "--ntr=5", "--run=1", "--runs_dir=r/lambda0.1",
+        "--consistency_scale=0.1", "--x=1",
+    ]  # fmt: skip
+    assert jobs[2].evaluate[2:] == ["--run_dir=r/lambda0.1/acdc/ntr5/cr/run1"]
+
+
+def test_a_failed_run_is_told_and_the_others_go_on(scripts):
+    jobs = plan(scripts, ["da", "svls", "bwcr"])
+    failures = grid.execute_all(jobs)
+    assert failures == {jobs[1].folder: "train.py ended with 3"}
+    assert [job.finished for job in jobs] == [True, False, True]
+
+
+def test_finished_runs_are_skipped_and_interrupted_ones_go_on(scripts, capsys):
+    jobs = plan(scripts, ["da", "bwcr"])
+    grid.execute_all(jobs)
+    (jobs[1].folder / "scores.csv").unlink()
+    assert grid.execute_all(jobs) == {}
+    assert "2 runs: 1 finished, 1 to go on, 1 remain" in capsys.readouterr().out
+    assert len(calls(jobs[0])) == 1 and len(calls(jobs[1])) == 2
+
+
+def test_results_of_other_flags_are_not_taken_for_finished(scripts):
+    grid.execute_all(plan(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"]))
+    same = plan(
+        scripts, ["da"], others=["--steps=100", "--learning_rate=0.001", "--data_dir=d"]
+    )
+    assert grid.execute_all(same) == {}
+    other = plan(scripts, ["da"], others=["--steps=2000"])
+    assert grid.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
+    apart = plan(scripts, ["da"], others=["--steps", "2000"])
+    assert plans.mistaken(apart) == grid.execute_all(other)
+    sized = plan(scripts, ["da"], others=["--size=96"])
+    assert plans.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
+
+
+def test_named_arguments_are_read_in_every_form():
+    found = plans.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
+    assert found == {
+        "a": "1", "b": "-2", "jit": "True", "mixed": "False", "c": "", "d": "x y",
+    }  # fmt: skip
+    assert plans.named(["-e=2", "-f", "3", "-g"]) == {"e": "2", "f": "3", "g": "True"}
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "bwcr_tf.grid", *arguments]
+
+
+def test_print_commands_reads_flag_files_and_quotes_the_rest(tmp_path):
+    (tmp_path / "my.flags").write_text("# for us\n--dataset=acdc\n--steps=7\n")
+    found = subprocess.run(
+        command(
+            "--flagfile=my.flags", "--methods=da", "--ntr=5", "--runs=2", "--print_commands",
+            "--data_dir=a b", "--seed", "4",
+        ),
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    train, evaluate = (
+        os.path.relpath(ROOT / name, tmp_path) for name in ("train.py", "evaluate.py")
+    )
+    assert found.stdout == (
+        f"python {train} --method=da --dataset=acdc --ntr=5 --run=2 --runs_dir=runs "
+        f"--steps=7 '--data_dir=a b' --seed 4 && "
+        f"python {evaluate} --run_dir=runs/acdc/ntr5/da/run2\n"
+    )
+
+
+def test_no_method_is_an_error_of_one_line():
+    found = subprocess.run(command(), cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1 and found.stderr.startswith("error: no runs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods=da", "--ntr=02"], "flag --ntr"),
+        (["--methods=da", "--run=2"], "--run is a flag of train.py; expected --runs here"),
+        (["--consistency_scales=0"], "numbers above zero"),
+        (["--consistency_scales=inf"], "numbers above zero"),
+    ],
+)
+def test_flags_that_train_other_folders_are_refused(arguments, message):
+    found = subprocess.run(
+        command(*arguments, "--print_commands"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode and message in found.stderr
+
+
+def test_a_stopped_grid_takes_its_run_with_it(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    program = (
+        "import pathlib; from absl import app; from bwcr_tf import grid, plans; "
+        "plans.SCRIPTS = pathlib.Path.cwd(); grid.define_flags(); "
+        "app.run(grid.main, flags_parser=grid.parse)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--methods=da"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(200):
+        time.sleep(0.05)
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
+    child = int((tmp_path / "pid").read_text())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

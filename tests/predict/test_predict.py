@@ -1,0 +1,345 @@
+import csv
+import os
+import resource
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import ROOT, dicom_tags, heart, write_image
+from scipy import ndimage
+
+from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data.datasets import Volume
+from bwcr_tf.evaluation import inference
+from bwcr_tf.predict import __main__ as predict
+from bwcr_tf.predict import scan_folder
+from bwcr_tf.system.errors import DataError
+
+SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
+OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def model(intensity_model):
+    return predict.load(intensity_model(SETTINGS))
+
+
+def scan(seed=1, shape=(3, 40, 44), spacing=(1.5, 1.25, 8.0), direction=OBLIQUE):
+    image = sitk.GetImageFromArray(heart(seed, shape)[0])
+    image.SetSpacing(spacing)
+    image.SetOrigin((12.5, -33.25, 101.0))
+    image.SetDirection(direction)
+    return image
+
+
+def save(image, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, path)
+    return path
+
+
+def same_geometry(found, expected):
+    assert found.GetSize()[:3] == expected.GetSize()
+    for what in ("Spacing", "Origin"):
+        values = [getattr(image, f"Get{what}")()[:3] for image in (found, expected)]
+        np.testing.assert_allclose(*values, rtol=0, atol=1e-5)
+    directions = [
+        np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:3, :3]
+        for image in (found, expected)
+    ]
+    np.testing.assert_allclose(*directions, rtol=0, atol=1e-6)
+
+
+def overlap(found, expected):
+    """Mean Dice of the foreground classes, by SimpleITK."""
+    measure = sitk.LabelOverlapMeasuresImageFilter()
+    measure.Execute(sitk.Cast(expected, sitk.sitkUInt8), sitk.Cast(found, sitk.sitkUInt8))
+    return np.mean([measure.GetDiceCoefficient(c) for c in (1, 2, 3)])
+
+
+def label_map(image, model):
+    found = sitk.GetImageFromArray(predict.predict(image, model).argmax(-1).astype(np.uint8))
+    found.CopyInformation(image)
+    return found
+
+
+@pytest.mark.parametrize("end", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
+def test_outputs_keep_the_geometry_and_format_of_the_scan(end, model, tmp_path):
+    path = save(scan(), tmp_path / "in" / f"a{end}")
+    assert not predict.predict_all({"a": path}, model, tmp_path / "out")
+    suffix = scan_folder.ENDINGS[end]
+    expected = sitk.ReadImage(path)
+    found = {
+        what: sitk.ReadImage(tmp_path / "out" / f"a_{what}{suffix}")
+        for what in ("labels", "probabilities", "entropy")
+    }
+    for image in found.values():
+        same_geometry(image, expected)
+    probabilities = sitk.GetArrayFromImage(found["probabilities"])  # [C, Z, Y, X]
+    assert probabilities.shape == (4, 3, 40, 44)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-6)
+    labels = sitk.GetArrayFromImage(found["labels"])
+    assert labels.dtype == np.uint8 and set(np.unique(labels)) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(labels, probabilities.argmax(axis=0))
+    p = np.maximum(probabilities, 1e-30)
+    entropy = -(p * np.log(p)).sum(axis=0)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(found["entropy"]), entropy, atol=1e-5)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+        [f"a_{what}{suffix}" for what in found] + ["volumes.csv"]
+    )
+
+
+def test_dicom_series_is_predicted_on_its_own_grid(model, tmp_path):
+    image = sitk.Cast(scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), sitk.sitkInt16)
+    folder = tmp_path / "in" / "study" / "series 1"
+    folder.mkdir(parents=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for z in range(image.GetDepth()):
+        part = image[:, :, z]
+        position = image.TransformIndexToPhysicalPoint((0, 0, z))
+        for tag, value in dicom_tags(z, position).items():
+            part.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{z}.dcm"))
+        writer.Execute(part)
+        (folder / f"{z}.dcm").rename(folder / f"IM{z}")  # as many scanners name them
+    scans = scan_folder.find_scans(tmp_path / "in", tmp_path / "out")
+    assert scans == {"study/series 1": folder}
+    assert scan_folder.find_scans(folder, tmp_path / "out") == {"series 1": folder}
+    assert not predict.predict_all(scans, model, tmp_path / "out")
+    found = sitk.ReadImage(tmp_path / "out" / "study" / "series 1_labels.nii.gz")
+    same_geometry(found, image)
+    expected = label_map(sitk.Cast(image, sitk.sitkFloat32), model)
+    assert overlap(found, expected) == 1
+
+
+def test_independent_dice_is_the_one_of_evaluation(model, tmp_path):
+    image = scan()
+    labels = sitk.GetImageFromArray(heart(1)[1])
+    labels.CopyInformation(image)
+    paths = save(image, tmp_path / "a.nii.gz"), save(labels, tmp_path / "a_gt.nii.gz")
+    case = preprocess.preprocess(Volume("a", *paths), SETTINGS)
+    slices = case.image[..., None]
+    probabilities = model.signature(image=slices)["probabilities"].numpy()
+    predict.predict_all({"a": paths[0]}, model, tmp_path / "out")
+    found = overlap(sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz"), labels)
+    assert found == pytest.approx(np.mean(inference.dice(probabilities, case)), abs=1e-6)
+    assert found > 0.6
+
+
+@pytest.mark.parametrize("code", ["RAS", "PIR", "SRP", "LIA"])
+def test_reoriented_scan_gives_the_same_segmentation(code, model):
+    image = sitk.Cast(scan(), sitk.sitkFloat32)
+    expected = label_map(image, model)
+    found = label_map(sitk.DICOMOrient(image, code), model)
+    assert found.GetSize() != expected.GetSize() or found.GetDirection() != OBLIQUE
+    found = sitk.Resample(found, expected, sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert overlap(found, expected) > 0.999
+
+
+def test_resampled_scan_gives_the_same_segmentation(model):
+    array = np.kron(heart(1)[0], np.ones((1, 4, 4), np.float32))
+    fine = sitk.GetImageFromArray(ndimage.gaussian_filter(array, (0, 8, 8)))
+    fine.SetSpacing((0.375, 0.375, 8.0))
+    grid = preprocess.Grid((120, 90, 3), (0.53, 0.65, 8.0), (0.3, 0.4, 0), fine.GetDirection())
+    coarse = sitk.Resample(
+        fine, grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32
+    )
+    grids = preprocess.Grid.of(coarse), preprocess.Grid.of(fine)
+    restored = preprocess.restore(predict.predict(coarse, model), *grids)
+    found = grids[1].place(sitk.GetImageFromArray(restored.argmax(-1).astype(np.uint8)))
+    assert overlap(found, label_map(fine, model)) >= 0.97
+
+
+def test_without_reorientation_the_array_axes_are_kept(model):
+    image = sitk.Cast(scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), sitk.sitkFloat32)
+    expected = predict.predict(image, model)
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))  # says that slices are cut along x
+    np.testing.assert_allclose(predict.predict(image, model, False), expected, atol=1e-5)
+    assert predict.predict(image, model).argmax(-1).any()
+
+
+def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
+    predict.check_plane(scan(), SETTINGS, "a")
+    assert not capsys.readouterr().err
+    predict.check_plane(scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)), SETTINGS, "a")
+    assert "--noreorient" in capsys.readouterr().err
+
+
+def test_what_the_grid_does_not_cover_is_background(model):
+    image = sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)  # 150 > 72 mm
+    found = predict.predict(image, model)
+    assert (found[:, :25, :, 0] == 1).all() and (found[:, 30:70, 30:70, 0] < 0.5).any()
+
+
+def write_nifti(path, spacing, value=None):
+    """A scan whose header sitk would refuse to write."""
+    save(sitk.Cast(scan(), sitk.sitkFloat32), path)
+    content = bytearray(path.read_bytes())
+    content[80:92] = struct.pack("<3f", *spacing)  # pixdim[1:4]
+    if value is not None:
+        content[352:356] = struct.pack("<f", value)
+    path.write_bytes(content)
+
+
+def four_dimensions(path):
+    save(sitk.JoinSeries([scan(), scan()]), path)
+
+
+def colours(path):
+    save(sitk.Compose([sitk.Cast(scan(), sitk.sitkUInt8)] * 3), path)
+
+
+BAD = {
+    "4d.nii.gz": four_dimensions,
+    "rgb.nrrd": colours,
+    "empty.nii": lambda path: path.write_bytes(b""),
+    "text.nii.gz": lambda path: path.write_text("not a scan"),
+    "constant.mha": lambda path: save(0 * scan(), path),
+    "nan.nii": lambda path: write_nifti(path, (1.5, 1.5, 8.0), np.nan),
+    "cut.nii.gz": lambda path: path.write_bytes(
+        save(scan(), path).read_bytes()[: path.stat().st_size // 2]
+    ),
+    "no spacing.nii": lambda path: write_nifti(path, (1.5, 0, 8)),
+    "one pixel.nii": lambda path: save(scan(shape=(1, 1, 1)), path),
+}
+
+
+def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, make in BAD.items():
+        make(folder / name)
+    save(scan(), folder / "good.nii.gz")
+    (folder / "no series").mkdir()
+    (folder / "no series" / "1.dcm").write_bytes(b"DICM")
+    scans = scan_folder.find_scans(folder, tmp_path / "out")
+    assert len(scans) == len(BAD) + 2
+    failures = predict.predict_all(scans, model, tmp_path / "out")
+    assert len(failures) == len(BAD) + 1
+    for name, failure in zip([*sorted(BAD), "no series"], sorted(failures), strict=False):
+        assert "\n" not in failure and str(folder) in failure, name
+    names = {path.name.split("_")[0] for path in (tmp_path / "out").iterdir()}
+    assert names == {"good", "volumes.csv"}
+
+
+def test_full_disk_is_noticed(model, tmp_path):
+    image = sitk.Cast(scan(), sitk.sitkFloat32)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (3, 40, 44))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match="could not be written"):
+            predict.write(tmp_path, "a", ".nii.gz", probabilities.astype(np.float32), image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 44), (1000, 8, 8), (5, 1, 1)])
+def test_one_slice_many_slices_and_one_pixel_work(shape, model, tmp_path):
+    array = np.random.default_rng(0).normal(100, 30, shape).astype(np.float32)
+    path = write_image(tmp_path / "a.nii.gz", array)
+    assert not predict.predict_all({"a": path}, model, tmp_path / "out")
+    labels = sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz")
+    assert labels.GetSize() == shape[::-1]
+
+
+def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
+    source = tmp_path / "in"
+    files = [
+        "a.nii.gz",
+        "a.nrrd",
+        "b c é.mha",
+        "sub/a.nii",
+        "x..nii",
+        ".hidden.nii",
+        "notes.txt",
+    ]
+    for file in [*files, "out/a_labels.nii.gz", ".git/b.nii"]:
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).touch()
+    names = scan_folder.find_scans(source, source / "out")
+    assert set(names) == {"a.nii.gz", "a.nrrd", "b c é", "sub/a", "x."}
+    assert set(scan_folder.find_scans(source, source / "out", "a.*")) == {
+        "a.nii.gz",
+        "a.nrrd",
+        "sub/a",
+    }
+    assert list(scan_folder.find_scans(source / "sub" / ".." / "a.nrrd", tmp_path)) == ["a"]
+    (tmp_path / "link.nrrd").symlink_to(source / "a.nrrd")
+    assert list(scan_folder.find_scans(tmp_path / "link.nrrd", tmp_path / "out")) == ["link"]
+    assert set(scan_folder.find_scans(source, source.parent)) > set(names)  # those in out/, too
+
+
+def test_folders_that_cannot_be_used_are_refused(tmp_path):
+    path = save(scan(), tmp_path / "in" / "a.nii.gz")
+    for source in (path, path.parent):
+        with pytest.raises(DataError, match="choose another output folder"):
+            scan_folder.find_scans(source, tmp_path / "out" / ".." / "in")
+    (tmp_path / "out").mkdir()
+    for source in (tmp_path / "out", tmp_path / "none"):
+        with pytest.raises(DataError, match="no scans here|not there"):
+            scan_folder.find_scans(source, tmp_path / "new")
+    with pytest.raises(DataError, match="not a model"):
+        predict.load(tmp_path)
+
+
+def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):
+    write = sitk.WriteImage
+
+    def fail(image, path, **options):
+        if "entropy" in str(path):
+            raise RuntimeError("disk full")
+        write(image, path, **options)
+
+    path = save(scan(), tmp_path / "a.nii.gz")
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    (failure,) = predict.predict_all({"a": path}, model, tmp_path / "out")
+    assert "disk full" in failure and not list((tmp_path / "out").iterdir())
+
+
+def test_memory_does_not_grow(model, tmp_path):
+    path = save(scan(1, (10, 96, 96), (0.75, 0.75, 8.0)), tmp_path / "a.nrrd")
+    image = scans.read_image(path)
+
+    def peak_mib(scans):
+        for _ in range(scans):
+            predict.predict(image, model)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    before = peak_mib(20)
+    assert peak_mib(60) - before < 30  # one scan's probabilities are 1.4 MiB, twice
+
+
+def test_volumes_of_earlier_scans_are_kept(model, tmp_path):
+    path = save(scan(1), tmp_path / "in" / "a.nii.gz")
+    for name in ("a", "b", "a"):
+        assert not predict.predict_all({name: path}, model, tmp_path / "out")
+    table = tmp_path / "out" / "volumes.csv"
+    header, *rows = table.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["a", "b"]
+    assert rows[0].split(",")[1:] == rows[1].split(",")[1:]
+    table.write_text("scan,liver_ml\n")
+    with pytest.raises(DataError, match="volumes.csv: of another model"):
+        predict.predict_all({"a": path}, model, tmp_path / "out")
+
+
+def test_command_predicts_a_folder_and_ends_non_zero_on_a_bad_scan(intensity_model, tmp_path):
+    save(scan(1), tmp_path / "in" / "größe 1.nii.gz")
+    save(scan(2), tmp_path / "in" / "sub" / "2.nrrd")
+    four_dimensions(tmp_path / "in" / "3.nii.gz")
+    command = [sys.executable, "-m", "bwcr_tf.predict", f"--model={intensity_model(SETTINGS)}"]
+    command += [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "3.nii.gz: 4D" in errors[0]
+    assert "2 of 3 scans predicted" in done.stdout and "predicting scans  3/3" in done.stderr
+    with open(tmp_path / "out" / "volumes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["scan"] for row in rows] == ["größe 1", "sub/2"]
+    assert all(float(row["LV_ml_where_p>0.975"]) < float(row["LV_ml"]) for row in rows)

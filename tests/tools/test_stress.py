@@ -1,0 +1,49 @@
+"""The stress script, briefly; `python tools/stress.py` says how to run it for long."""
+
+import errno
+import random
+import subprocess
+import sys
+
+import pytest
+import stress
+from conftest import ROOT
+
+
+@pytest.mark.parametrize("function, count", [(stress.damage, 15), (stress.cache, 3)])
+def test_a_run_survives(function, count, tmp_path):
+    function(tmp_path, count, random.Random(0))
+
+
+@pytest.mark.parametrize(
+    "error, code, text",
+    [
+        (f"OSError({errno.ENOSPC}, 'No space left on device', 'a.npz')", 1, "the disk is full"),
+        ("RuntimeError('ckpt; No space left on device')", 1, "the disk is full"),
+        ("KeyboardInterrupt()", 1, "stopped; the same command goes on"),
+        ("signal.raise_signal(15)", 1, "stopped; the same command goes on"),
+        ("DataError('a.nii: is empty')", 1, "error: a.nii: is empty"),
+        (f"OSError({errno.EEXIST}, 'File exists', 'out')", 1, "error: out: File exists"),
+        ("RuntimeError('a bug')", 1, "Traceback"),
+    ],
+)
+def test_a_command_ends_in_one_line_unless_it_is_a_bug(error, code, text):
+    program = (
+        "import signal; from bwcr_tf.system import command\n"
+        "from bwcr_tf.system.errors import DataError\n"
+        f"def main(_): raise {error}\ncommand.run(main)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == code and text in found.stderr
+    assert ("Traceback" in found.stderr) == (text == "Traceback")
+
+
+def test_what_is_not_a_flag_is_refused():
+    program = "from bwcr_tf.system import command; command.run(print)"
+    found = subprocess.run(
+        [sys.executable, "-c", program, "False"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 1 and found.stdout == ""
+    assert found.stderr == "error: False: not a flag; expected --name=value\n"

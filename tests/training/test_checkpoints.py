@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint object after steps 4, 8 and 12, whose variable was the step's number."""
+    variable = tf.Variable(tf.zeros([100]))
+    checkpoint = tf.train.Checkpoint(x=variable)
+    for step in (4, 8, 12):
+        variable.assign(tf.fill([100], float(step)))
+        checkpoints.save(checkpoint, tmp_path, step)
+    return checkpoint, variable, tmp_path
+
+
+def test_the_last_two_are_kept_and_the_newest_is_restored(saved):
+    checkpoint, variable, folder = saved
+    assert [path.rpartition("-")[2] for path in checkpoints.paths(folder)] == ["12", "8"]
+    variable.assign(tf.zeros([100]))
+    checkpoints.restore(checkpoint, folder)
+    np.testing.assert_array_equal(variable, 12)
+    np.testing.assert_array_equal(checkpoints.read(checkpoints.paths(folder)[1], ["x"])[0], 8)
+
+
+def test_steps_are_ordered_as_numbers(tmp_path):
+    for step in (1000, 900):
+        (tmp_path / f"step-{step}.index").touch()
+    assert checkpoints.paths(tmp_path)[0].endswith("step-1000")
+
+
+@pytest.mark.parametrize("suffix", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "missing"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(saved, suffix, damage):
+    checkpoint, variable, folder = saved
+    path = folder / f"step-12.{suffix}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes({"cut": content[:-9], "flipped": content}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+    checkpoints.restore(checkpoint, folder)
+    np.testing.assert_array_equal(variable, 8)
+
+
+def test_no_whole_one_is_refused_and_none_at_all_is_a_new_run(saved, tmp_path_factory):
+    checkpoint, _, folder = saved
+    for path in folder.glob("*.index"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no checkpoint is whole"):
+        checkpoints.restore(checkpoint, folder)
+    checkpoints.restore(checkpoint, tmp_path_factory.mktemp("new"))

@@ -1,0 +1,307 @@
+"""train.py and evaluate.py as a user runs them: processes, files and exit codes."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, shared
+
+from bwcr_tf import metrics, unet
+from bwcr_tf.data import cache, datasets, preprocess
+from bwcr_tf.evaluation import inference
+from bwcr_tf.export import __main__ as export
+from bwcr_tf.methods import METHODS
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.trainer import Trainer
+from bwcr_tf.training import run_folder
+from bwcr_tf.training.selection import NotFinite, Selection
+
+SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
+SMALL += ["--ntr=4"]
+
+
+def command(script, *flags):
+    return [sys.executable, str(ROOT / script), *map(str, flags)]
+
+
+def run(script, *flags, check=True):
+    found = subprocess.run(command(script, *flags), capture_output=True, text=True, cwd=ROOT)
+    assert not check or found.returncode == 0, found.stderr
+    return found
+
+
+def train_flags(acdc, folder, *more):
+    return [
+        f"--data_dir={acdc}",
+        "--dataset=acdc",
+        f"--runs_dir={folder}/runs",
+        f"--cache_dir={folder}/cache",
+        *SMALL,
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(acdc, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    found = run("train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=12"))
+    return folder / "runs/acdc/ntr4/bwcr/run1", found.stdout
+
+
+def test_start_block_says_what_will_happen(trained):
+    for text in (
+        "classes RV, MYO, LV",
+        "4 subjects, 24 slices",
+        "32 x 32 at 2 mm",
+        "12, 0 done",
+    ):
+        assert text in trained[1]
+
+
+def test_run_folder_has_everything(trained):
+    folder = trained[0]
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "flags.txt",
+        "split.json",
+        "logs",
+        "checkpoints",
+        "best.keras",
+        "saved_model",
+    } <= names
+    assert "--method=bwcr\n" in (folder / "flags.txt").read_text()
+    assert not [path for path in folder.rglob("*") if "tmp" in path.name]
+
+
+def test_tensorboard_has_terms_rate_validation_and_images(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0] / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    names = "loss supervised consistency learning_rate".split()
+    assert {f"train/{name}" for name in names} <= tags
+    assert {"validation/dice", "validation/ece", "validation/dice_RV"} <= tags
+    assert any(tag.startswith("image, label") for tag in tags)
+    steps = [event.step for event in events.Tensors("train/loss")]
+    assert steps == [4, 8, 12]
+
+
+def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
+    folder = trained[0]
+    printed = run("evaluate.py", f"--run_dir={folder}").stdout
+    assert "dice" in printed and "LV" in printed
+    rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+    assert list(rows[0]) == list(inference.COLUMNS)
+    assert len(rows) == 4 * 4  # volumes; classes and `all`
+    plan, flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
+    subjects = plan.subjects("test", flags["data_dir"])
+    case = cache.prepare(subjects, plan.settings, flags["cache_dir"])[1]
+    network = unet.load(folder / "best.keras")
+    p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image[..., None])))
+    row = next(r for r in rows if (r["volume"], r["class"]) == (case.name, "all"))
+    assert float(row["ece"]) == pytest.approx(metrics.ece(p, case.label_map), abs=1e-4)
+    assert float(row["nll"]) == pytest.approx(metrics.nll(p, case.label_map), abs=1e-4)
+    assert float(row["tace_paper"]) == pytest.approx(float(row["tace"]) / 15, abs=1e-6)
+    dice = [float(r["dice"]) for r in rows if r["volume"] == case.name and r["class"] != "all"]
+    assert float(row["dice"]) == pytest.approx(np.mean(dice), abs=1e-6)
+    summary = json.loads((folder / "summary.json").read_text())
+    every = [float(r["dice"]) for r in rows if r["class"] == "all"]
+    assert summary["scores"]["all"]["dice"]["mean"] == pytest.approx(np.mean(every), abs=1e-6)
+    assert {path.name for path in (folder / "figures").iterdir()} >= {
+        "reliability.png",
+        "panels.png",
+    }
+
+
+def weights(folder):
+    return unet.load(folder / "best.keras").get_weights()
+
+
+def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    process = subprocess.Popen(command("train.py", *flags), cwd=ROOT, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/*.index")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert "0 done before" not in run("train.py", *flags).stdout
+    for first, second in zip(weights(folder), weights(trained[0]), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights(
+    acdc, trained, tmp_path
+):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    started = command("train.py", *flags)
+    # Ctrl-C comes in the middle of the second step
+    code = (
+        "import os, runpy, signal, sys; from bwcr_tf import selection as s; "
+        "s.Selection.on_train_batch_begin = lambda self, batch, logs=None: "
+        "os.kill(os.getpid(), signal.SIGINT) if batch == 1 else None; "
+        f"sys.argv = {started[1:]}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert found.stderr.endswith("stopped; the same command goes on\n")
+    assert ", 2 done before" in run("train.py", *flags).stdout
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    for first, second in zip(weights(folder), weights(trained[0]), strict=True):
+        np.testing.assert_array_equal(first, second)
+    for finished in (folder, trained[0]):
+        if not (finished / "scores.csv").exists():
+            run("evaluate.py", f"--run_dir={finished}")
+    for name in ("scores.csv", "scores_calibrated.csv"):
+        assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--learning_rate=1e30")
+    found = run("train.py", *flags, check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert re.search(
+        r"error: step \d+: the loss is (nan|inf); its batch is of patient\d+_E[DS].*; the last "
+        r"good checkpoint is (none|\S+/step-4)\.",
+        found.stderr.splitlines()[-1],
+    )
+
+
+def test_averages_that_are_not_finite_are_neither_kept_nor_saved(acdc, tmp_path):
+    settings = preprocess.Settings(4, size=32, pixel_mm=2.0, n4_shrink=0)
+    case = cache.prepare(datasets.find("acdc", acdc).pool[:1], settings, tmp_path / "cache", 1)[
+        0
+    ]
+    trainer = Trainer(unet.build_unet(32, 4, 4), METHODS["da"], 2.0)
+    trainer.compile(keras.optimizers.Adam(1e-3))
+    network, folder = unet.build_unet(32, 4, 4), tmp_path / "run"
+    selection = Selection(trainer, network, [case], folder, 1, 9, lambda *_: None)
+    trainer.averages[-1].assign(trainer.averages[-1] * np.nan)
+    with pytest.raises(NotFinite, match="step 1: the averages' predictions are not finite"):
+        selection.on_train_batch_end(0, {"loss": 0.5})
+    assert not folder.exists()
+
+
+def test_mixed_precision_trains_to_a_network_in_float32(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--mixed_precision")
+    run("train.py", *flags)
+    network = unet.load(tmp_path / "runs/acdc/ntr4/bwcr/run1/best.keras")
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    plain = np.concatenate([w.ravel() for w in weights(trained[0])])
+    fast = np.concatenate([w.ravel() for w in network.get_weights()])
+    assert np.linalg.norm(fast - plain) < 0.05 * np.linalg.norm(plain)
+
+
+def test_jit_compiles(acdc, tmp_path):
+    flags = train_flags(acdc, tmp_path, "--method=da", "--ntr=2", "--steps=2", "--jit")
+    assert (
+        "jit_compile=False" not in run("train.py", *flags).stderr
+    )  # says Keras if it does not
+
+
+def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    run("train.py", *train_flags(acdc, tmp_path, "--method=da", "--steps=2"))
+    folder = tmp_path / "runs/acdc/ntr4/da/run1"
+    for weights in ("best", "last"):
+        run("evaluate.py", f"--run_dir={folder}", f"--weights={weights}")
+    scores = (folder / "scores.csv").read_text()
+    assert (folder / "scores_last.csv").read_text() == scores
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--data_dir=nowhere"], "nowhere: no acdc data here"),
+        (["--method=dropout"], "--method=dropout"),
+        (["--steps=many"], "--steps=many"),
+        (["--ntr=7"], "ntr=7: expected 1 to 5"),
+        (["--size=40"], "size=40: expected a multiple of 16"),
+    ],
+)
+def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
+    found = run("train.py", *train_flags(acdc, tmp_path), *flags, check=False)
+    assert found.returncode != 0 and message in found.stderr
+    assert "Traceback" not in found.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
+    folder = trained[0].parents[4]
+    found = run(
+        "train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=13"), check=False
+    )
+    assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
+    flags = train_flags(acdc, trained[0].parents[4], "--method=bwcr", "--steps=12")
+    with run_folder.alone(trained[0]):
+        found = run("train.py", *flags, check=False)
+    assert found.returncode == 1 and "another process is training this run" in found.stderr
+    with run_folder.alone(trained[0]):
+        pass
+
+
+def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
+    trained, tmp_path, monkeypatch
+):
+    for file in ("best.keras", "split.json", "flags.txt"):
+        (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
+    before = set(tmp_path.iterdir())
+    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert found.returncode != 0 and "not trained to the end" in found.stderr
+    given = types.SimpleNamespace(run_dir=tmp_path, temperature="2", format="saved_model")
+    monkeypatch.setattr(export, "FLAGS", given)
+    with pytest.raises(DataError, match="not trained to the end"):
+        export.main([])
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_evaluate_refuses_a_broken_run(trained, tmp_path, name, damage):
+    for file in ("best.keras", "split.json", "flags.txt", "temperature.json"):
+        (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if damage == "missing":
+        path.unlink()
+    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    assert found.returncode != 0 and name in found.stderr.splitlines()[-1]
+    assert "Traceback" not in found.stderr and not (tmp_path / "scores.csv").exists()
+
+
+def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
+    flags = [
+        "--dataset=nnunet",
+        f"--data_dir={shared('hippocampus')}",
+        f"--runs_dir={tmp_path}",
+    ]
+    flags += [
+        f"--cache_dir={tmp_path}/cache",
+        "--ntr=2",
+        "--steps=2",
+        "--width=4",
+        "--method=mls",
+    ]
+    printed = run("train.py", *flags, "--n4_shrink=0").stdout
+    assert "classes anterior, posterior" in printed and "64 x 64 at 1 mm" in printed
+    assert (pathlib.Path(tmp_path) / "nnunet/ntr2/mls/run1/saved_model/saved_model.pb").exists()
