@@ -14,7 +14,7 @@ from bwcr_tf.evaluation import analysis, figures, inference, temperature
 from bwcr_tf.export import model_card
 from bwcr_tf.system import command, files
 from bwcr_tf.system.progress import Progress
-from bwcr_tf.training import run_folder, weights
+from bwcr_tf.training import checkpoints, run_folder
 
 flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
 flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
@@ -30,23 +30,23 @@ def main(_):
     tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(FLAGS.run_dir)
-    plan, run_flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
+    spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     cases = cache.prepare(
-        plan.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags)),
-        plan.settings,
+        spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags)),
+        spec.settings,
         FLAGS.cache_dir or run_flags["cache_dir"],
     )
     record = temperature.load(folder)
     if FLAGS.weights == "last":
-        return score_last(folder, cases, plan.classes)
-    predict = inference.predictor(weights.load_best(folder))
+        return score_last(folder, cases, spec.classes)
+    predict = inference.predictor(checkpoints.load_best(folder))
     value = record["temperature"]
-    rows, calibrated_rows, pooled = score_all(predict, value, cases, plan.classes)
+    rows, calibrated_rows, pooled = score_all(predict, value, cases, spec.classes)
     files.write(folder / "scores.csv", inference.to_csv(rows))
     files.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
-    summary = summarize(rows, plan.classes) | analysis.summarize(pooled, plan.classes)
+    summary = summarize(rows, spec.classes) | analysis.summarize(pooled, spec.classes)
     summary["temperature"] = value
-    summary["scores_calibrated"] = summarize(calibrated_rows, plan.classes)["scores"]
+    summary["scores_calibrated"] = summarize(calibrated_rows, spec.classes)["scores"]
     files.write_json(folder / "summary.json", summary)
     model_card.write(folder)
     draw(folder / "figures", run_flags["method"], cases, rows, pooled, predict)
@@ -73,7 +73,7 @@ def score_all(predict, value, cases, classes):
 
 def score_last(folder, cases, classes):
     """Scores the averages of the last step, to see what the selection does: scores_last.csv."""
-    predict = inference.predictor(weights.load_last(folder))
+    predict = inference.predictor(checkpoints.load_last(folder))
     rows = [
         row for case in cases for row in inference.score(predict(case.image), case, classes)
     ]

@@ -57,30 +57,30 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-    """Trains the run that the flags name, or goes on with it."""
+    """Trains the run that the flags name, or resumes it."""
     if not FLAGS.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
     logging.set_verbosity(logging.WARNING)
-    plan, subjects = find_data()
+    spec, subjects = find_data()
     folder = folder_of_flags()
-    run_folder.claim(folder, run_flags(), plan)
-    with run_folder.alone(folder):
-        train(folder, plan, subjects)
+    run_folder.claim(folder, run_flags(), spec)
+    with run_folder.lock(folder):
+        train(folder, spec, subjects)
     print(f"next        python evaluate.py --run_dir={folder}")
 
 
-def train(folder, plan, subjects):
+def train(folder, spec, subjects):
     """Trains the run in `folder` from where it stands, and exports its network."""
     cases = {
-        part: cache.prepare(subjects[part], plan.settings, FLAGS.cache_dir)
+        part: cache.prepare(subjects[part], spec.settings, FLAGS.cache_dir)
         for part in ("training", "validation")
     }
 
     keras.utils.set_random_seed(seed())
-    size, num_classes = plan.settings.size, plan.settings.num_classes
+    size, num_classes = spec.settings.size, spec.settings.num_classes
     trainer = build_trainer(size, num_classes)
     network = unet.build_unet(size, num_classes, FLAGS.width)  # for the averages
-    monitor = Monitor(folder, run_flags(), plan.classes)
+    monitor = Monitor(folder, run_flags(), spec.classes)
     selection = Selection(
         trainer,
         network,
@@ -91,7 +91,7 @@ def train(folder, plan, subjects):
         monitor.report,
     )
     start = selection.restore()
-    describe(folder, plan, cases, start)
+    describe(folder, spec, cases, start)
     if start < FLAGS.steps:
         monitor.begin(start, FLAGS.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start)
@@ -137,7 +137,7 @@ def fit(trainer, selection, monitor, cases, start):
     try:
         trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
     except NotFinite as error:
-        rows = pipeline.sample(error.step - 1, FLAGS.batch_size, len(names), seed())
+        rows = pipeline.slice_indices(error.step - 1, FLAGS.batch_size, len(names), seed())
         raise DataError(
             f"{error}; its batch is of {', '.join(np.unique(names[rows]))}; the last good "
             f"checkpoint is {(error.found or ['none'])[0]}. Look at these scans, or delete the "
@@ -149,7 +149,7 @@ def fit(trainer, selection, monitor, cases, start):
 
 
 def find_data():
-    """The runs.Plan of this run and its subjects by part; makes the phantom if it is asked for.
+    """The runs.RunSpec of this run and its subjects by part; makes the phantom if it is asked for.
 
     Raises:
       DataError: there are no data, or the grid's size cannot be pooled.
@@ -168,8 +168,8 @@ def find_data():
         FLAGS.pixel_mm,
         FLAGS.n4_shrink,
     )
-    plan = run_folder.Plan(FLAGS.dataset, collection.classes, settings, **split.names())
-    return plan, {part: getattr(split, part) for part in split.names()}
+    spec = run_folder.RunSpec(FLAGS.dataset, collection.classes, settings, **split.names())
+    return spec, {part: getattr(split, part) for part in split.names()}
 
 
 def folder_of_flags():
@@ -197,7 +197,7 @@ def stack(cases):
     return slices | {"images": slices["images"][..., None]}
 
 
-def describe(folder, plan, cases, start):
+def describe(folder, spec, cases, start):
     """Prints what is about to happen."""
     devices = tf.config.list_physical_devices("GPU")
     device = (
@@ -206,12 +206,12 @@ def describe(folder, plan, cases, start):
         else "CPU"
     )
     slices = {part: sum(len(case.image) for case in found) for part, found in cases.items()}
-    print(f"data        {plan.dataset}, classes {', '.join(plan.classes)}, split {plan.hash}")
+    print(f"data        {spec.dataset}, classes {', '.join(spec.classes)}, split {spec.hash}")
     for part, count in slices.items():
-        print(f"{part:12}{len(getattr(plan, part))} subjects, {count} slices")
-    print(f"test        {len(plan.test)} subjects")
+        print(f"{part:12}{len(getattr(spec, part))} subjects, {count} slices")
+    print(f"test        {len(spec.test)} subjects")
     print(
-        f"grid        {plan.settings.size} x {plan.settings.size} at {plan.settings.pixel_mm:g} mm"
+        f"grid        {spec.settings.size} x {spec.settings.size} at {spec.settings.pixel_mm:g} mm"
     )
     print(f"method      {FLAGS.method}, {METHODS[FLAGS.method].num_views} view(s), on {device}")
     print(f"steps       {FLAGS.steps}, {start} done before; run folder {folder}", flush=True)

@@ -1,4 +1,4 @@
-"""Affine maps between pixel frames: draw, invert, and apply by bilinear resampling.
+"""Affine maps between pixel frames: sample, invert, and apply by bilinear resampling.
 
 A matrix [3, 3] acts on (x, y, 1), x being the column and y the row of a pixel centre. Its name
 says from where to where it carries: `out_to_in` is what resampling asks for.
@@ -18,7 +18,7 @@ RANGES = {
 }
 
 
-def draw(count, size, seed, probability=0.5):
+def sample(count, size, seed, probability=0.5):
     """Random view_to_image matrices [count, 3, 3] about the centre of a size x size grid.
 
     Rotation, translation, scale and shear are each active with `probability`, independently

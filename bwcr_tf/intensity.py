@@ -1,4 +1,4 @@
-"""Random intensity transforms S_phi of a batch (Sec. 4): draw the parameters, then apply them."""
+"""Random intensity transforms S_phi of a batch (Sec. 4): sample the parameters, then apply them."""
 
 import math
 
@@ -19,7 +19,7 @@ RANGES = {
 _SHARPENING_SIGMA = 1.0  # px on a grid of 192: the blur in I + a (I - blur(I))
 
 
-def draw(count, seed, probability=0.5):
+def sample(count, seed, probability=0.5):
     """Parameters of `count` images: name -> [count, 1, 1, 1], each active with `probability`.
 
     Scale and shift share one gate: together they are one transform of the paper's list.
@@ -53,7 +53,7 @@ def apply(images, parameters, seed):
 def randomize(images, seed):
     """Images [B, H, W, 1] under freshly drawn intensity transforms, a pure function of `seed`."""
     draw_seed, noise_seed = tf.unstack(tf.random.split(seed))
-    return apply(images, draw(tf.shape(images)[0], draw_seed), noise_seed)
+    return apply(images, sample(tf.shape(images)[0], draw_seed), noise_seed)
 
 
 def blur(images, sigma, radius=6):

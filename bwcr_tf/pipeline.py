@@ -11,7 +11,7 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed):
     views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot,
     distance [B, H, W] in pixels.
 
-    The batch of step t is a pure function of (seed, t): a run that stops and goes on sees what
+    The batch of step t is a pure function of (seed, t): a run that is stopped and resumed sees what
     it would have seen. Slices are shuffled anew in every epoch and drawn without replacement.
 
     Args:
@@ -25,13 +25,13 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed):
         seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
         affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
         batch = {
-            name: tf.gather(array, sample(step, batch_size, count, seed))
+            name: tf.gather(array, slice_indices(step, batch_size, count, seed))
             for name, array in slices.items()
         }
         views = tf.tile(batch["images"], [method.num_views, 1, 1, 1])  # [V * B, H, W, 1]
         view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
         if method.augment:
-            view_to_image = affine.draw(method.num_views * batch_size, size, affine_seed)
+            view_to_image = affine.sample(method.num_views * batch_size, size, affine_seed)
             views = intensity.randomize(project(views, view_to_image), intensity_seed)
         by_view = [method.num_views, batch_size]
         return {
@@ -48,7 +48,7 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed):
     )
 
 
-def sample(step, batch_size, count, seed):
+def slice_indices(step, batch_size, count, seed):
     """Indices [B] of the slices in the batch of `step`: position t B + i of endless epochs."""
     position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
     epoch = position // count

@@ -1,4 +1,4 @@
-"""Small made-up data sets in the layouts that the readers expect, and the real ones if present."""
+"""Small synthetic data sets in the layouts that the readers expect; the real ones if present."""
 
 import dataclasses
 import os

@@ -13,7 +13,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
 def random_matrices(count, size, seed=0):
-    return affine.draw(count, size, tf.constant([seed, 1]), probability=1.0)
+    return affine.sample(count, size, tf.constant([seed, 1]), probability=1.0)
 
 
 def random_images(*shape, seed=0):
@@ -134,9 +134,9 @@ def test_visible_marks_what_a_shifted_view_shows():
 
 
 def test_draw_without_gates_is_the_identity_and_with_them_is_often():
-    none = affine.draw(4, 96, tf.constant([1, 2]), probability=0.0)
+    none = affine.sample(4, 96, tf.constant([1, 2]), probability=0.0)
     np.testing.assert_allclose(none, np.tile(np.eye(3), (4, 1, 1)), atol=1e-5)
-    drawn = affine.draw(4000, 96, tf.constant([1, 2]))
+    drawn = affine.sample(4000, 96, tf.constant([1, 2]))
     identity = np.abs(drawn - np.eye(3)).max(axis=(1, 2)) < 1e-4
     assert np.mean(identity) == pytest.approx(1 / 16, abs=0.015)  # four gates of one half
 

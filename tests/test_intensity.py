@@ -88,7 +88,7 @@ def test_noise_has_the_drawn_standard_deviation():
 @pytest.mark.parametrize("name", intensity.RANGES)
 def test_draw_is_within_range_for_half_of_the_images(name):
     low, high, unchanged = intensity.RANGES[name]
-    values = intensity.draw(4000, tf.constant([5, 6]))[name].numpy().ravel()
+    values = intensity.sample(4000, tf.constant([5, 6]))[name].numpy().ravel()
     active = values[values != unchanged]
     assert active.min() >= low and active.max() <= high
     assert active.size == pytest.approx(2000, abs=150)

@@ -29,7 +29,6 @@ from bwcr_tf.export import manifest
 from bwcr_tf.predict import __main__ as predict
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder
-from bwcr_tf.training.weights import load_best
 
 SETTINGS = preprocess.Settings(4, size=32, pixel_mm=2.0)
 STEPS = 12
@@ -85,9 +84,9 @@ def folder_of(folder):
 def outcome(folder):
     """Everything that a finished run promises: weights, and an export that is whole."""
     folder = folder_of(folder)
-    description = manifest.unseal(folder / "saved_model")
+    description = manifest.verify_manifest(folder / "saved_model")
     assert (folder / "MODEL_CARD.md").exists()
-    return [*load_best(folder).get_weights(), description["temperature"]]
+    return [*checkpoints.load_best(folder).get_weights(), description["temperature"]]
 
 
 def same(one, other):
@@ -178,12 +177,12 @@ def damage(scratch, count, rng):
         "cache": (sorted((scratch / "cache").glob("*.npz")), read_cache),
         "split.json, flags.txt": (
             [folder / "split.json", folder / "flags.txt"],
-            lambda path: run_folder.load_plan(path.parent),
+            lambda path: run_folder.load_spec(path.parent),
         ),
         "checkpoint": (sorted((folder / "checkpoints").glob("step-*.*")), read_checkpoint),
         "best.keras": (
             [folder / "best.keras"],
-            lambda path: load_best(path.parent).get_weights(),
+            lambda path: checkpoints.load_best(path.parent).get_weights(),
         ),
         "SavedModel": (
             [path for path in (folder / "saved_model").rglob("*") if path.suffix != ".md"],

@@ -1,6 +1,6 @@
 """What this machine does with each part, and how far from its limit: python -m bwcr_tf.benchmark.
 
-Everything is timed on made-up slices and a phantom volume, as the median of repeated calls taken
+Everything is timed on synthetic slices and a phantom volume, as the median of repeated calls taken
 in turn in one process, so that the ratios hold even where other programs disturb the times. Only
 the start-up is another process: train.py, on a small phantom.
 """

@@ -1,4 +1,4 @@
-"""What the benchmark times: each part of the system, on made-up data, as a function to call."""
+"""What the benchmark times: each part of the system, on synthetic data, as a function to call."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def make_slices(size, count=64):
 
 
 def batches(setup, method, count):
-    """`count` batches of made-up slices, as training sees them."""
+    """`count` batches of synthetic slices, as training sees them."""
     slices = make_slices(setup.size)
     return pipeline.batches(slices, NUM_CLASSES, method, setup.batch_size, 0, count, 0)
 

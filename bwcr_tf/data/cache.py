@@ -80,7 +80,7 @@ def save_case(case, path):
         for name, value in arrays.items()
         if value is not None
     }
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
 
 

@@ -20,13 +20,13 @@ class Volume:
     name: str
     image: pathlib.Path
     label: pathlib.Path
-    truth: pathlib.Path | None = None  # class probabilities, which only a phantom knows
+    true_probabilities: pathlib.Path | None = None  # which only a phantom knows
 
     @property
     def files(self):
         """Every file that the volume is made of, in a fixed order."""
         images = scans.dicom_files(self.image) if self.image.is_dir() else [self.image]
-        paths = [*images, self.label, *([self.truth] if self.truth else [])]
+        paths = [path for path in (*images, self.label, self.true_probabilities) if path]
         return list(dict.fromkeys(f for p in paths for f in (p, header_checks.data_file(p))))
 
 
@@ -91,11 +91,12 @@ def _acdc_patient(folder):
     return Subject(folder.name, group, tuple(volumes))
 
 
-def _volume(name, image, label, truth=None):
+def _volume(name, image, label, true_probabilities=None):
     for path, what in ((image, "image"), (label, "label")):
         if not os.path.exists(path):  # False, too, for a name that no file can have
             raise DataError(f"{path}: the {what} of {name} is missing")
-    return Volume(name, image, label, truth if truth and os.path.exists(truth) else None)
+    known = true_probabilities and os.path.exists(true_probabilities)
+    return Volume(name, image, label, true_probabilities if known else None)
 
 
 def read_nci(directory):
@@ -166,7 +167,7 @@ DATASETS = {
     ),
     "phantom": Dataset(
         read_acdc, pixel_mm=1.33, num_validation=5, num_test=None, layout=_ACDC_LAYOUT,
-        source="made on the spot",
+        source="generated on first use",
     ),
     "nnunet": Dataset(
         read_nnunet, pixel_mm=None, num_validation=5, num_test=None,

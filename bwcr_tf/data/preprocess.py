@@ -82,7 +82,7 @@ class Case:
     grid: Grid
     original_label_map: np.ndarray  # uint8
     original_grid: Grid
-    truth: np.ndarray | None = None  # [Z, H, W, C] float32
+    true_probabilities: np.ndarray | None = None  # [Z, H, W, C] float32
 
 
 def network_grid(image, settings):
@@ -166,7 +166,6 @@ def preprocess(volume, settings, subject=""):
     )
     grid = network_grid(image, settings)
     label_map = resample(label, grid, sitk.sitkNearestNeighbor)
-    truth = volume.truth and scans.read_probabilities(volume.truth, image, settings.num_classes)
     return Case(
         name=volume.name,
         subject=subject,
@@ -176,5 +175,13 @@ def preprocess(volume, settings, subject=""):
         grid=grid,
         original_label_map=sitk.GetArrayFromImage(label),
         original_grid=Grid.of(image),
-        truth=restore(sitk.GetArrayFromImage(truth), Grid.of(image), grid) if truth else None,
+        true_probabilities=_true_probabilities(volume, image, grid, settings.num_classes),
     )
+
+
+def _true_probabilities(volume, image, grid, num_classes):
+    """What a phantom's volume knows of its classes, [Z, H, W, C] on `grid`, or None."""
+    if volume.true_probabilities is None:
+        return None
+    found = scans.read_probabilities(volume.true_probabilities, image, num_classes)
+    return restore(sitk.GetArrayFromImage(found), Grid.of(image), grid)

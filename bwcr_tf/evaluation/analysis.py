@@ -26,9 +26,11 @@ def measure(probabilities, case):
         "distance": by_distance(probabilities, case.label_map, case.distance),
         "leakage": leakage(probabilities, case.label_map, AWAY * scale),
     }
-    if case.truth is not None:
-        near = (case.distance < RADIUS * scale) | (case.truth[..., 0] < 0.99)
-        sums["truth"] = truth_error(probabilities, case.label_map, case.truth, near)
+    if case.true_probabilities is not None:
+        near = (case.distance < RADIUS * scale) | (case.true_probabilities[..., 0] < 0.99)
+        sums["truth"] = truth_error(
+            probabilities, case.label_map, case.true_probabilities, near
+        )
     return sums
 
 

@@ -38,7 +38,7 @@ def strip(image, label_map, probabilities, weight):
 def save(figure, path):
     """Writes a figure whole or not at all, and closes it."""
     try:
-        with files.whole(path) as temporary:
+        with files.atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=120, bbox_inches="tight")
     finally:
         plt.close(figure)

@@ -82,7 +82,7 @@ def load(folder):
     """
     path = pathlib.Path(folder) / "temperature.json"
     if not path.exists():
-        raise DataError(f"{folder}: not trained to the end; the same train.py command goes on")
+        raise DataError(f"{folder}: not trained to the end; the same train.py command resumes")
     try:
         record = json.loads(path.read_text("utf-8"))
         if 0 < record["temperature"] < np.inf:

@@ -11,7 +11,7 @@ from bwcr_tf.data import cache
 from bwcr_tf.evaluation import temperature
 from bwcr_tf.export import saved_model
 from bwcr_tf.system import command
-from bwcr_tf.training import run_folder, weights
+from bwcr_tf.training import checkpoints, run_folder
 
 FLAGS = flags.FLAGS
 
@@ -26,16 +26,16 @@ def main(_):
     record = saved_model.export_run(folder, FLAGS.temperature, cases)
     if FLAGS.format == "onnx":
         path = folder / "model.onnx"
-        network = temperature.scale(weights.load_best(folder), record["temperature"])
+        network = temperature.scale(checkpoints.load_best(folder), record["temperature"])
         saved_model.export_onnx(network, path)
     print(f"{path}: temperature {record['temperature']:.3f}")
 
 
 def validation_cases(folder):
     """The preprocessed validation subjects of a run, from its folders or those of the flags."""
-    plan, run_flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
-    subjects = plan.subjects("validation", FLAGS.data_dir or run_folder.data_dir(run_flags))
-    return cache.prepare(subjects, plan.settings, FLAGS.cache_dir or run_flags["cache_dir"])
+    spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    subjects = spec.subjects("validation", FLAGS.data_dir or run_folder.data_dir(run_flags))
+    return cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
 
 
 if __name__ == "__main__":

@@ -7,24 +7,24 @@ import json
 from bwcr_tf.data import preprocess
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training.run_folder import digest, essential
+from bwcr_tf.training.run_folder import digest, training_flags
 
 
-def describe(plan, flags):
+def describe(spec, flags):
     """What model.json says beside a SavedModel: all that a scan needs to be predicted."""
     return {
-        "dataset": plan.dataset,
-        "classes": ["background", *plan.classes],
+        "dataset": spec.dataset,
+        "classes": ["background", *spec.classes],
         "input": "image [N, H, W, 1] float32 in [0, 1]",
-        "preprocessing": dataclasses.asdict(plan.settings)
+        "preprocessing": dataclasses.asdict(spec.settings)
         | {"percentiles": preprocess.PERCENTILES},
-        "split_hash": plan.hash,
-        "training_subjects": plan.training,
-        "flags": essential(flags),
+        "split_hash": spec.hash,
+        "training_subjects": spec.training,
+        "flags": training_flags(flags),
     }
 
 
-def seal(folder, description):
+def write_manifest(folder, description):
     """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
 
     TensorFlow keeps no checksum of the graph.
@@ -33,7 +33,7 @@ def seal(folder, description):
     files.write_json(folder / "model.json", content | {"digest": digest(content)})
 
 
-def unseal(folder):
+def verify_manifest(folder):
     """The description in a SavedModel's model.json, if it and all files are as they were.
 
     Raises:

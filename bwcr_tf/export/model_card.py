@@ -75,25 +75,25 @@ def write(folder):
 
 def to_markdown(folder):
     """The card as text; see `write`."""
-    plan, run_flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
+    spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     record = temperature.load(folder)
-    settings = plan.settings
+    settings = spec.settings
     choice = record.get("choice")
-    fitted, subjects = choice == "fit", f"{len(plan.validation)} subjects of {plan.dataset}"
-    shown = run_folder.essential(run_flags)
+    fitted, subjects = choice == "fit", f"{len(spec.validation)} subjects of {spec.dataset}"
+    shown = run_folder.training_flags(run_flags)
     return _CARD.format(
         method=run_flags["method"],
         ntr=run_flags["ntr"],
         run=run_flags["run"],
-        dataset=plan.dataset,
-        source=datasets.DATASETS[plan.dataset].source,
-        classes=", ".join(plan.classes),
-        training=", ".join(plan.training),
-        validation=", ".join(plan.validation),
-        num_training=len(plan.training),
-        num_validation=len(plan.validation),
-        num_test=len(plan.test),
-        hash=plan.hash,
+        dataset=spec.dataset,
+        source=datasets.DATASETS[spec.dataset].source,
+        classes=", ".join(spec.classes),
+        training=", ".join(spec.training),
+        validation=", ".join(spec.validation),
+        num_training=len(spec.training),
+        num_validation=len(spec.validation),
+        num_test=len(spec.test),
+        hash=spec.hash,
         flags=" ".join(f"--{name}={value}" for name, value in sorted(shown.items())),
         n4=f"N4 (shrink {settings.n4_shrink})" if settings.n4_shrink else "no N4",
         size=settings.size,

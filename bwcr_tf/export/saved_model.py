@@ -12,7 +12,7 @@ from bwcr_tf.evaluation import temperature
 from bwcr_tf.export import manifest, model_card, signatures
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import run_folder, weights
+from bwcr_tf.training import checkpoints, run_folder
 
 
 def export_run(folder, choice, cases):
@@ -22,12 +22,12 @@ def export_run(folder, choice, cases):
       choice: of temperature.choose; None leaves a run's temperature.json as it is.
       cases: the validation subjects' Cases; used where `choice` is `fit`.
     """
-    network = weights.load_best(folder)
+    network = checkpoints.load_best(folder)
     if choice is not None:
         temperature.save(folder, temperature.choose(choice, network, cases))
     record = temperature.load(folder)
     value = record["temperature"]
-    description = manifest.describe(run_folder.load_plan(folder), run_folder.read_flags(folder))
+    description = manifest.describe(run_folder.load_spec(folder), run_folder.read_flags(folder))
     description["temperature"] = value
     export(temperature.scale(network, value), folder / "saved_model", description)
     model_card.write(folder)
@@ -51,7 +51,7 @@ def export(network, folder, description):
         for name, (function, inputs) in signatures.signatures(network, pixel_mm).items():
             archive.add_endpoint(name, function, input_signature=inputs)
         archive.write_out(temporary, verbose=False)
-        manifest.seal(temporary, description)
+        manifest.write_manifest(temporary, description)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:

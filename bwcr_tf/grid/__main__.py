@@ -1,7 +1,7 @@
 """Trains and scores a plan of runs: python -m bwcr_tf.grid --methods=da,bwcr --ntr=5,10.
 
 Runs go one after another, run 1 of all methods first. What is finished is skipped, what was
-interrupted goes on, and a failed run does not stop the others. Flags that are not named here go
+interrupted is resumed, and a failed run does not stop the others. Flags that are not named here go
 to train.py unchanged. For many machines, --print_commands writes one line a run:
 
     python -m bwcr_tf.grid --methods=da,bwcr --print_commands > plan.txt
@@ -76,7 +76,7 @@ def execute_all(jobs):
     remaining = [job for job in jobs if not job.finished]
     failures = plans.mistaken(jobs)
     started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
-    print(f"{len(jobs)} runs: {done} finished, {started} to go on, {len(remaining)} remain")
+    print(f"{len(jobs)} runs: {done} finished, {started} to resume, {len(remaining)} remain")
     progress = Progress("runs", len(jobs), done, seconds=0.0)
     for job in remaining:
         print(f"\n{job.folder}\n{shlex.join(job.train)}", flush=True)

@@ -1,4 +1,4 @@
-"""The phantom: short-axis cine MRI of made-up hearts, with known ambiguity, in the ACDC layout."""
+"""The phantom: synthetic short-axis cine MRI with known ambiguity, in the ACDC layout."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""The image of a made-up heart in its chest, painted from its outlines, and its scan (NumPy).
+"""The image of a synthetic heart in its chest, painted from its outlines, and its scan (NumPy).
 
 Everything is drawn at L levels, three through the thickness of each of the Z slices, and the
 image is averaged over them. Grey values are relative: blood is near 1.

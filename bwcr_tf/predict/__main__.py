@@ -118,7 +118,7 @@ def load(folder):
     folder = pathlib.Path(folder)
     folder = folder / "saved_model" if (folder / "saved_model").is_dir() else folder
     try:
-        description = manifest.unseal(folder)
+        description = manifest.verify_manifest(folder)
         settings = dict(description["preprocessing"])
         if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
             raise ValueError("other percentiles")

@@ -23,7 +23,7 @@ def landscapes(folder):
 
 
 def weights(folder):
-    """Fig. 2: label map, distance and weight of a made-up slice."""
+    """Fig. 2: label map, distance and weight of a synthetic slice."""
     path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
     image, label_map = (array[len(array) // 2] for array in (volume.image, volume.label_map))
     distance = boundary.distance(label_map, 4)
@@ -59,18 +59,18 @@ def draw_confidence(found, path):
     from bwcr_tf.data import datasets, preprocess  # these need TensorFlow
     from bwcr_tf.evaluation import inference  # these need TensorFlow
 
-    plan = found[0].plan
+    spec = found[0].spec
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
         volume = datasets.read_acdc(root).test[0].volumes[0]
-        case = preprocess.preprocess(volume, plan.settings)
+        case = preprocess.preprocess(volume, spec.settings)
     z = len(case.image) // 2
-    columns = {"truth": case.truth[z]}
+    columns = {"truth": case.true_probabilities[z]}
     for run in found:
         predict = inference.predictor(unet.load(run.folder / "best.keras"))
         columns[run.label] = predict(case.image[z : z + 1])[0]
-    paper_figures.confidence_maps(case.image[z], columns, plan.classes, path)
+    paper_figures.confidence_maps(case.image[z], columns, spec.classes, path)
 
 
 def improvement(folder, dataset, found):

@@ -39,7 +39,7 @@ class Run(NamedTuple):
     number: str
     scale: float  # factor on lambda
     flags: dict
-    plan: run_folder.Plan
+    spec: run_folder.RunSpec
     summary: dict
     rows: list  # of scores.csv, dicts of texts
     calibrated: list  # of scores_calibrated.csv
@@ -92,11 +92,11 @@ def load(root):
 
 
 def _load_run(folder):
-    flags, plan = run_folder.read_flags(folder), run_folder.load_plan(folder)
+    flags, spec = run_folder.read_flags(folder), run_folder.load_spec(folder)
     try:
         name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
         summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        keys = [(name, c) for name in plan.test for c in (*plan.classes, "all")]
+        keys = [(name, c) for name in spec.test for c in (*spec.classes, "all")]
         if not isinstance(summary["scores"], dict):
             raise ValueError("no scores in summary.json")
         tables = [
@@ -105,7 +105,7 @@ def _load_run(folder):
         if summary.get("temperature") == 1:
             tables[1] = []
         scale = float(flags["consistency_scale"])
-        return Run(*name, scale, flags, plan, summary, *tables, folder)
+        return Run(*name, scale, flags, spec, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = error if isinstance(error, OSError) else repr(error)
         raise DataError(f"{folder}: not a whole run ({reason})") from error

@@ -53,7 +53,7 @@ def selection_table(setting, methods):
 
 def leakage_table(setting, methods):
     """What each class puts on other classes' boundaries, by method (Sec. 4.2, 6.)."""
-    classes = [*next(iter(methods.values()))[0].plan.classes, "mean"]
+    classes = [*next(iter(methods.values()))[0].spec.classes, "mean"]
 
     def cells(found):
         for name in classes:

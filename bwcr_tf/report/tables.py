@@ -81,7 +81,7 @@ def sweep_table(found):
 def paper_note(found):
     """What to mind when the paper's numbers stand beside those of `found`."""
     theirs = published.SETTINGS["steps"], published.SETTINGS["size"]
-    ours = {(run.flags["steps"], str(run.plan.settings.size)) for run in found}
+    ours = {(run.flags["steps"], str(run.spec.settings.size)) for run in found}
     note = "In parentheses: the paper's."
     if ours != {theirs}:
         note += f" Its setting is another one ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
@@ -95,8 +95,8 @@ def settings_table(found):
     for dataset, some in scored_runs.group(found, "dataset").items():
         ours = [
             run.flags
-            | dataclasses.asdict(run.plan.settings)
-            | {"test subjects": len(run.plan.test)}
+            | dataclasses.asdict(run.spec.settings)
+            | {"test subjects": len(run.spec.test)}
             for run in some
         ]
         values = [

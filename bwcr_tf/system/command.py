@@ -1,4 +1,4 @@
-"""How every command ends: in one line where it cannot go on."""
+"""How every command ends: in one line where it cannot continue."""
 
 import errno
 import signal
@@ -9,7 +9,7 @@ from absl import app
 from bwcr_tf.system.errors import DataError
 
 
-def run(main, again="the same command goes on", flags_parser=None):
+def run(main, again="the same command resumes", flags_parser=None):
     """app.run(main), whose foreseen errors become one line and an exit code that is not 0.
 
     Args:

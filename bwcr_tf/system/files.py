@@ -6,7 +6,7 @@ import os
 
 
 @contextlib.contextmanager
-def whole(path):
+def atomic_path(path):
     """A path beside the pathlib.Path `path` to write to; renamed to it if the block succeeds."""
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -18,7 +18,7 @@ def whole(path):
 
 def write(path, content):
     """Writes a file of text (in UTF-8) or bytes."""
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 

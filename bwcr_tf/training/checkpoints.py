@@ -1,7 +1,8 @@
-"""Checkpoints of a run: written whole, found without a list of them, the newest whole one read."""
+"""Checkpoints of a run, and its networks: with the selected averages, and with the last ones."""
 
 import tensorflow as tf
 
+from bwcr_tf import unet
 from bwcr_tf.system.errors import DataError
 
 _KEPT = 2  # the older one serves where the newer one is damaged
@@ -52,3 +53,32 @@ def read(path, names):
         return [reader.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE") for name in names]
     except Exception as error:  # as above
         raise DataError(f"{path}: not a whole checkpoint ({type(error).__name__})") from error
+
+
+def load_best(folder):
+    """The network with the selected weights.
+
+    Raises:
+      DataError: there is none yet, or the file is broken.
+    """
+    path = folder / "best.keras"
+    if not path.exists():
+        raise DataError(f"{path}: not there; the run has not come to its first validation")
+    try:
+        return unet.load(path)
+    except Exception as error:  # whatever Keras, zip or HDF5 make of a broken file
+        raise DataError(f"{path}: not a whole model ({type(error).__name__})") from error
+
+
+def load_last(folder):
+    """The network with the averages of the last checkpoint.
+
+    Raises:
+      DataError: there is none, or it is broken.
+    """
+    network, found = load_best(folder), paths(folder / "checkpoints")
+    if not found:
+        raise DataError(f"{folder / 'checkpoints'}: no checkpoint there")
+    names = [f"averages/{i}" for i in range(len(network.weights))]
+    network.set_weights(read(found[0], names))
+    return network

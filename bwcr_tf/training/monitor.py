@@ -1,4 +1,4 @@
-"""Tells how training goes: TensorBoard, and a progress line with the time that remains."""
+"""Logs training to TensorBoard and the terminal."""
 
 import time
 

@@ -15,12 +15,12 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run goes on elsewhere
+_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
 _AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class RunSpec:
     """split.json: who is trained on, and everything that evaluation has to know."""
 
     dataset: str
@@ -55,7 +55,7 @@ class Plan:
         return [found[name] for name in getattr(self, part)]
 
 
-def claim(folder, flags, plan):
+def claim(folder, flags, spec):
     """Makes the folder of a run, or checks that it was made with the same flags and split.
 
     Args:
@@ -80,18 +80,18 @@ def claim(folder, flags, plan):
     else:
         files.write(folder / "flags.txt", text)
     if (folder / "split.json").exists():
-        if load_plan(folder) != plan:
+        if load_spec(folder) != spec:
             raise DataError(
                 f"{folder}: split.json differs from the split of the data found now"
             )
     else:
-        split = dataclasses.asdict(plan) | {"hash": plan.hash}
-        split["digest"] = digest(split, essential(read_flags(folder)))
+        split = dataclasses.asdict(spec) | {"hash": spec.hash}
+        split["digest"] = digest(split, training_flags(read_flags(folder)))
         files.write_json(folder / "split.json", split)
 
 
 @contextlib.contextmanager
-def alone(folder):
+def lock(folder):
     """Keeps other processes from training the run of `folder` while the block runs.
 
     Raises:
@@ -108,7 +108,7 @@ def alone(folder):
         yield
 
 
-def essential(flags):
+def training_flags(flags):
     """The flags that the result of training depends on."""
     return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
 
@@ -139,8 +139,8 @@ def data_dir(flags):
     return flags.get("data_dir") or f"data/{flags['dataset']}"
 
 
-def load_plan(folder):
-    """The Plan in split.json.
+def load_spec(folder):
+    """The RunSpec in split.json.
 
     Raises:
       DataError: there is none, or it or flags.txt was changed.
@@ -149,15 +149,15 @@ def load_plan(folder):
     try:
         fields = json.loads(path.read_text("utf-8"))
         expected = fields.pop("digest", None)  # a run of an earlier version has none
-        found = digest(fields, essential(read_flags(folder)))
+        found = digest(fields, training_flags(read_flags(folder)))
         expected_hash = fields.pop("hash")
         settings = preprocess.Settings(**fields.pop("settings"))
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        plan = Plan(settings=settings, **fields)
+        spec = RunSpec(settings=settings, **fields)
     except DataError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not the split of a run; was the run started?") from error
-    if plan.hash != expected_hash or expected not in (None, found):
+    if spec.hash != expected_hash or expected not in (None, found):
         raise DataError(f"{path}: it or flags.txt was changed after the run was started")
-    return plan
+    return spec

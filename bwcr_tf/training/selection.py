@@ -1,4 +1,4 @@
-"""Keeps the averaged weights of the best validation Dice, and lets a run stop and go on."""
+"""Keeps the averaged weights of the best validation Dice, and lets a run stop and resume."""
 
 import keras
 import numpy as np
@@ -75,7 +75,7 @@ class Selection(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def save(self, step):
-        """Writes a checkpoint of everything that training needs to go on."""
+        """Writes a checkpoint of everything that training needs to resume."""
         checkpoints.save(self.checkpoint, self.checkpoint_folder, step)
 
     def validate(self, step):
@@ -98,7 +98,7 @@ class Selection(keras.callbacks.Callback):
 
     def save_best(self):
         """Writes best.keras."""
-        with files.whole(self.best_path) as temporary:
+        with files.atomic_path(self.best_path) as temporary:
             self.network.save(temporary)
 
 

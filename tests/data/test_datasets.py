@@ -81,10 +81,10 @@ def test_a_label_without_an_image_is_refused(tmp_path):
 
 def test_subjects_of_other_classes_are_refused(tmp_path):
     root = nnunet(tmp_path / "a")
-    plan = run_folder.Plan("nnunet", ("a",), preprocess.Settings(2), ("a",), ("b",), ("c",))
-    assert [subject.name for subject in plan.subjects("test", root)] == ["c"]
+    spec = run_folder.RunSpec("nnunet", ("a",), preprocess.Settings(2), ("a",), ("b",), ("c",))
+    assert [subject.name for subject in spec.subjects("test", root)] == ["c"]
     with pytest.raises(DataError, match="classes a; expected a, b, the run's"):
-        dataclasses.replace(plan, classes=("a", "b")).subjects("test", root)
+        dataclasses.replace(spec, classes=("a", "b")).subjects("test", root)
 
 
 def test_a_name_among_training_and_test_cases_is_refused(tmp_path):

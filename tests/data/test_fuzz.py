@@ -25,9 +25,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import ROOT, dicom_tags, heart, write_image, write_patient
 
-sys.path.insert(0, str(ROOT))  # where this file runs as a script
+sys.path[:0] = map(str, pathlib.Path(__file__).parents[1:3])  # where this file runs as a script
+from conftest import dicom_tags, heart, write_image, write_patient
 
 from bwcr_tf.data import datasets, scans
 from bwcr_tf.system.errors import DataError
@@ -263,7 +263,7 @@ def main(start, stop):
 
 
 def campaign(start, stop):
-    """The lines that `main` prints; where a process ends, the next goes on."""
+    """The lines that `main` prints; where a process ends, the next continues."""
     lines = []
     while start < stop:
         command = [sys.executable, __file__, str(start), str(stop)]

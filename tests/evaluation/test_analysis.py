@@ -8,10 +8,12 @@ from bwcr_tf import boundary
 from bwcr_tf.evaluation import analysis
 
 
-def case(label_map, truth=None):
+def case(label_map, true_probabilities=None):
     num_classes = int(label_map.max()) + 1
     distance = np.stack([boundary.distance(m, max(num_classes, 2)) for m in label_map])
-    return types.SimpleNamespace(label_map=label_map, distance=distance, truth=truth)
+    return types.SimpleNamespace(
+        label_map=label_map, distance=distance, true_probabilities=true_probabilities
+    )
 
 
 def stripes():
@@ -94,10 +96,10 @@ def test_leakage_of_a_single_class_is_not_measured():
 
 def test_truth_error_by_hand():
     label_map = np.array([[[0, 1, 2]]])
-    truth = np.array([[[[1, 0, 0], [0.2, 0.5, 0.3], [0, 0, 1]]]])
+    true_probabilities = np.array([[[[1, 0, 0], [0.2, 0.5, 0.3], [0, 0, 1]]]])
     p = np.array([[[[1, 0, 0], [0.5, 0.1, 0.4], [0, 0, 1]]]])
     near = np.array([[[False, True, True]]])
-    found = analysis.truth_error(p, label_map, truth, near)
+    found = analysis.truth_error(p, label_map, true_probabilities, near)
     assert found["count"] == 2
     assert found["variation"] == pytest.approx((0.3 + 0.4 + 0.1) / 2)
     assert found["square"] == pytest.approx(0.09 + 0.16 + 0.01)
@@ -108,10 +110,11 @@ def test_volumes_pool_as_their_pixels_together_and_the_summary_is_json():
     rng = np.random.default_rng(0)
     label_map = rng.integers(0, 3, (4, 24, 24))
     p = rng.dirichlet(np.ones(3), label_map.shape).astype(np.float32)
-    truth = rng.dirichlet(np.ones(3), label_map.shape)
-    whole = analysis.measure(p, case(label_map, truth))
+    true_probabilities = rng.dirichlet(np.ones(3), label_map.shape)
+    whole = analysis.measure(p, case(label_map, true_probabilities))
     halves = [
-        analysis.measure(p[s], case(label_map[s], truth[s])) for s in (np.s_[:1], np.s_[1:])
+        analysis.measure(p[s], case(label_map[s], true_probabilities[s]))
+        for s in (np.s_[:1], np.s_[1:])
     ]
     names = ["A", "B"]
     expected, found = (analysis.summarize(s, names) for s in (whole, analysis.pool(halves)))
@@ -119,7 +122,7 @@ def test_volumes_pool_as_their_pixels_together_and_the_summary_is_json():
     for key in ("variation", "rms", "label_variation"):
         assert found["truth"][key] == pytest.approx(expected["truth"][key])
     assert found["truth"]["rms"] == pytest.approx(
-        np.sqrt(np.square(p - truth).sum(-1).mean()), rel=1e-5
+        np.sqrt(np.square(p - true_probabilities).sum(-1).mean()), rel=1e-5
     )
     np.testing.assert_allclose(found["distance"]["ece"][0], expected["distance"]["ece"][0])
     assert sum(found["reliability"]["count"]) == np.count_nonzero(label_map)
@@ -128,9 +131,14 @@ def test_volumes_pool_as_their_pixels_together_and_the_summary_is_json():
 def test_pixels_count_as_near_for_their_distance_or_their_truth():
     label_map = np.zeros((2, 1, 192), int)
     label_map[0, 0, :1] = 1  # r = 0, 0, 1 .. 9 are under 10 pixels
-    truth = constant([1, 0], label_map.shape)
-    truth[1, 0, :5] = [0.9, 0.1]  # drawn by others in a slice that this one left empty
-    sums = analysis.measure(constant([0.8, 0.2], label_map.shape), case(label_map, truth))
+    true_probabilities = constant([1, 0], label_map.shape)
+    true_probabilities[1, 0, :5] = [
+        0.9,
+        0.1,
+    ]  # drawn by others in a slice that this one left empty
+    sums = analysis.measure(
+        constant([0.8, 0.2], label_map.shape), case(label_map, true_probabilities)
+    )
     assert sums["truth"]["count"] == 11 + 5
 
 

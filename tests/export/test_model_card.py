@@ -14,10 +14,12 @@ HEADER = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brie
 @pytest.fixture
 def folder(tmp_path):
     settings = preprocess.Settings(3, 64, 2.5, n4_shrink=4)
-    plan = run_folder.Plan("acdc", ("RV", "LV"), settings, ("p1", "p2"), ("p3",), ("p4", "p5"))
+    spec = run_folder.RunSpec(
+        "acdc", ("RV", "LV"), settings, ("p1", "p2"), ("p3",), ("p4", "p5")
+    )
     flags = {"method": "bwcr", "dataset": "acdc", "ntr": 2, "run": 3, "radius": 10.0}
     flags |= {"data_dir": "/home/me/data", "cache_dir": "/home/me/cache", "runs_dir": "/home/r"}
-    run_folder.claim(tmp_path, flags, plan)
+    run_folder.claim(tmp_path, flags, spec)
     (tmp_path / "temperature.json").write_text('{"temperature": 1.25, "choice": "fit"}')
     return tmp_path
 

@@ -13,7 +13,7 @@ from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import temperature
 from bwcr_tf.export import saved_model
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import weights
+from bwcr_tf.training import checkpoints
 
 SIZE, PIXEL_MM = 32, 2.0
 DESCRIPTION = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}
@@ -92,17 +92,17 @@ def test_failed_export_leaves_the_old_one(network, tmp_path):
 
 def test_missing_and_broken_weights_are_errors(tmp_path):
     with pytest.raises(DataError, match="not there"):
-        weights.load_best(tmp_path)
+        checkpoints.load_best(tmp_path)
     (tmp_path / "best.keras").write_bytes(b"PK")
     with pytest.raises(DataError, match="not a whole model"):
-        weights.load_best(tmp_path)
+        checkpoints.load_best(tmp_path)
 
 
 def write_run(folder, network):
     from bwcr_tf.training import run_folder
 
     settings = preprocess.Settings(3, SIZE, PIXEL_MM, n4_shrink=0)
-    plan = run_folder.Plan("phantom", ("A", "B"), settings, ("p1",), ("p2",), ("p3",))
+    spec = run_folder.RunSpec("phantom", ("A", "B"), settings, ("p1",), ("p2",), ("p3",))
     run_flags = {
         "method": "da",
         "dataset": "phantom",
@@ -110,7 +110,7 @@ def write_run(folder, network):
         "run": 1,
         "data_dir": "/secret",
     }
-    run_folder.claim(folder, run_flags, plan)
+    run_folder.claim(folder, run_flags, spec)
     network.save(folder / "best.keras")
 
 

@@ -80,7 +80,7 @@ def test_finished_runs_are_skipped_and_interrupted_ones_go_on(scripts, capsys):
     grid.execute_all(jobs)
     (jobs[1].folder / "scores.csv").unlink()
     assert grid.execute_all(jobs) == {}
-    assert "2 runs: 1 finished, 1 to go on, 1 remain" in capsys.readouterr().out
+    assert "2 runs: 1 finished, 1 to resume, 1 remain" in capsys.readouterr().out
     assert len(calls(jobs[0])) == 1 and len(calls(jobs[1])) == 2
 
 

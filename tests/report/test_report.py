@@ -47,8 +47,8 @@ def write_run(root, method, run, ece, dataset="acdc", scale=1.0, ntr=5, data_dir
     given = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "data_dir": data_dir}
     given |= {"steps": 2000, "consistency_scale": scale}
     settings = preprocess.Settings(num_classes=3, size=96, pixel_mm=2.66)
-    plan = run_folder.Plan(dataset, ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
-    run_folder.claim(folder, given, plan)
+    spec = run_folder.RunSpec(dataset, ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
+    run_folder.claim(folder, given, spec)
     average = {"ece": {"mean": float(np.mean(ece))}, "tace": {"mean": 0.15}}
     summary = {"scores": {"all": average}, "reliability": TABLE, "distance": BANDS, **more}
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -94,9 +94,9 @@ def test_table_2_by_hand(results):
 
 def test_the_papers_setting_is_compared_without_a_warning(results):
     settings = preprocess.Settings(num_classes=3, size=192, pixel_mm=1.33)
-    plan = run_folder.Plan("acdc", ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
+    spec = run_folder.RunSpec("acdc", ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
     found = [
-        run._replace(flags=run.flags | {"steps": "50000"}, plan=plan)
+        run._replace(flags=run.flags | {"steps": "50000"}, spec=spec)
         for run in scored_runs.load(results)
     ]
     assert "another" not in tables.paper_note(found)

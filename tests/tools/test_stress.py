@@ -20,8 +20,8 @@ def test_a_run_survives(function, count, tmp_path):
     [
         (f"OSError({errno.ENOSPC}, 'No space left on device', 'a.npz')", 1, "the disk is full"),
         ("RuntimeError('ckpt; No space left on device')", 1, "the disk is full"),
-        ("KeyboardInterrupt()", 1, "stopped; the same command goes on"),
-        ("signal.raise_signal(15)", 1, "stopped; the same command goes on"),
+        ("KeyboardInterrupt()", 1, "stopped; the same command resumes"),
+        ("signal.raise_signal(15)", 1, "stopped; the same command resumes"),
         ("DataError('a.nii: is empty')", 1, "error: a.nii: is empty"),
         (f"OSError({errno.EEXIST}, 'File exists', 'out')", 1, "error: out: File exists"),
         ("RuntimeError('a bug')", 1, "Traceback"),

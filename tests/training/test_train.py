@@ -104,9 +104,9 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
     assert list(rows[0]) == list(inference.COLUMNS)
     assert len(rows) == 4 * 4  # volumes; classes and `all`
-    plan, flags = run_folder.load_plan(folder), run_folder.read_flags(folder)
-    subjects = plan.subjects("test", flags["data_dir"])
-    case = cache.prepare(subjects, plan.settings, flags["cache_dir"])[1]
+    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    subjects = spec.subjects("test", flags["data_dir"])
+    case = cache.prepare(subjects, spec.settings, flags["cache_dir"])[1]
     network = unet.load(folder / "best.keras")
     p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image[..., None])))
     row = next(r for r in rows if (r["volume"], r["class"]) == (case.name, "all"))
@@ -160,7 +160,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )
     assert found.returncode == 1 and "Traceback" not in found.stderr
-    assert found.stderr.endswith("stopped; the same command goes on\n")
+    assert found.stderr.endswith("stopped; the same command resumes\n")
     assert ", 2 done before" in run("train.py", *flags).stdout
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
@@ -253,10 +253,10 @@ def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
 
 def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
     flags = train_flags(acdc, trained[0].parents[4], "--method=bwcr", "--steps=12")
-    with run_folder.alone(trained[0]):
+    with run_folder.lock(trained[0]):
         found = run("train.py", *flags, check=False)
     assert found.returncode == 1 and "another process is training this run" in found.stderr
-    with run_folder.alone(trained[0]):
+    with run_folder.lock(trained[0]):
         pass
 
 
