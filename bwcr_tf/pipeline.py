@@ -5,7 +5,7 @@ import tensorflow as tf
 from bwcr_tf import affine, intensity
 
 
-def batches(slices, num_classes, method, batch_size, start, steps, seed):
+def batches(slices, num_classes, method, batch_size, start, steps, seed, parallel=True):
     """The batches of steps start..steps-1 as a tf.data.Dataset; each is a dict:
 
     views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot,
@@ -17,6 +17,8 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed):
     Args:
       slices: dict of arrays, `images` [N, H, W, 1], `label_maps` [N, H, W], `distance` [N, H, W].
       method: says whether to augment, and into how many views.
+      parallel: whether several batches are made at once; op determinism takes that away again,
+        and logs an error over it (TF 2.21).
     """
     slices = {name: tf.convert_to_tensor(array) for name, array in slices.items()}
     count, size = slices["images"].shape[:2]
@@ -43,7 +45,7 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed):
 
     return (
         tf.data.Dataset.range(start, steps)
-        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE if parallel else None)
         .prefetch(tf.data.AUTOTUNE)
     )
 

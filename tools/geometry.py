@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from bwcr_tf import metrics
 from bwcr_tf.data import preprocess, scans
 from bwcr_tf.evaluation import significance
-from bwcr_tf.predict import __main__ as predict
+from bwcr_tf.predict import segmentation
 from bwcr_tf.system.progress import Progress
 
 ORIENTATIONS = ("RAS", "PIR", "ASL")
@@ -40,7 +40,7 @@ def resampled(image, factor):
 def segment(image, model, original):
     """Label map [Z, Y, X] of a scan on the grid of `original`, the same scan as it was."""
     grids = preprocess.Grid.of(image), preprocess.Grid.of(original)
-    return preprocess.restore(predict.predict(image, model), *grids).argmax(axis=-1)
+    return preprocess.restore(segmentation.predict(image, model), *grids).argmax(axis=-1)
 
 
 def compare(path, model):
@@ -67,7 +67,7 @@ def main():
         "--count", type=int, default=10, help="how many of them, drawn at random"
     )
     options = parser.parse_args()
-    model = predict.load(options.model)
+    model = segmentation.load(options.model)
     paths = sorted(options.scans.rglob(options.pattern))
     chosen = np.random.default_rng(0).permutation(len(paths))[: options.count]
     plain = dataclasses.replace(model.settings, n4_shrink=0)

@@ -26,7 +26,7 @@ from conftest import ROOT, write_patient
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.data.cache import load_case, prepare
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import __main__ as predict
+from bwcr_tf.predict import segmentation
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder
 
@@ -240,7 +240,7 @@ def read_checkpoint(path):
 
 
 def answers(folder):
-    model = predict.load(folder)
+    model = segmentation.load(folder)
     image = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)
     return [model.classes, model.signature(image=image)["probabilities"].numpy()]
 

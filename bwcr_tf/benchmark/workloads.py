@@ -26,6 +26,7 @@ class Setup:
     width: int  # channels of the U-Net's first level
     mixed_precision: bool = False
     jit: bool = False
+    repeats: int = 7  # timed calls of each part
 
     @property
     def pixel_mm(self):

@@ -115,3 +115,23 @@ def distance_curves(tables, path):
         axis.set(ylabel=title, xlabel="distance $r$ to the nearest boundary, pixels")
     axes[0].legend(fontsize=8)
     save(figure, path)
+
+
+def draw_run(folder, method, cases, rows, reliability, predict):
+    """Reliability diagram over all test volumes, and panels of the worst, median and best Dice."""
+    folder.mkdir(exist_ok=True)
+    reliability_diagram({method: reliability}, folder / "reliability.png")
+    whole = [row["dice"] for row in rows if row["class"] == "all"]
+    order = np.argsort(np.nan_to_num(whole))
+    shown = []
+    for rank, index in (
+        ("worst", order[0]),
+        ("median", order[len(order) // 2]),
+        ("best", order[-1]),
+    ):
+        case = cases[index]
+        z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
+        title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
+        probabilities = predict(case.image[z : z + 1])[0]
+        shown.append((title, case.image[z], case.label_map[z], probabilities))
+    panels(shown, folder / "panels.png")

@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import keras
 import numpy as np
 from scipy import optimize, special
 
@@ -103,4 +102,6 @@ def apply(probabilities, value):
 
 def scale(network, value):
     """The keras.Model with the same weights and logits / `value`."""
+    import keras  # here, for the flags are checked before TensorFlow is imported
+
     return network if value == 1 else keras.Model(network.input, network.output / value)

@@ -1,11 +1,11 @@
-"""Trains and scores a plan of runs: python -m bwcr_tf.grid --methods=da,bwcr --ntr=5,10.
+"""Trains and scores a grid of runs: python -m bwcr_tf.grid --methods=da,bwcr --ntr=5,10.
 
 Runs go one after another, run 1 of all methods first. What is finished is skipped, what was
 interrupted is resumed, and a failed run does not stop the others. Flags that are not named here go
 to train.py unchanged. For many machines, --print_commands writes one line a run:
 
-    python -m bwcr_tf.grid --methods=da,bwcr --print_commands > plan.txt
-    parallel -j 4 < plan.txt
+    python -m bwcr_tf.grid --methods=da,bwcr --print_commands > jobs.txt
+    parallel -j 4 < jobs.txt
 """
 
 import math
@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from bwcr_tf.grid import jobs as plans
+from bwcr_tf.grid.jobs import make_jobs, mistaken, named
 from bwcr_tf.system import command
 from bwcr_tf.system.progress import Progress
 
@@ -55,7 +55,7 @@ def whole_numbers(texts):
 
 def execute(job):
     """Trains and scores one run; returns what failed, or None."""
-    for name, arguments in (("train.py", job.train), ("evaluate.py", job.evaluate)):
+    for name, arguments in (("training", job.train), ("evaluation", job.evaluate)):
         process = subprocess.Popen(arguments)
         try:
             code = process.wait()
@@ -74,7 +74,7 @@ def execute(job):
 def execute_all(jobs):
     """Runs what is not finished; returns {folder: what failed}."""
     remaining = [job for job in jobs if not job.finished]
-    failures = plans.mistaken(jobs)
+    failures = mistaken(jobs)
     started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
     print(f"{len(jobs)} runs: {done} finished, {started} to resume, {len(remaining)} remain")
     progress = Progress("runs", len(jobs), done, seconds=0.0)
@@ -88,19 +88,19 @@ def execute_all(jobs):
 
 
 def main(arguments):
-    """Carries out the plan of the flags, or prints it; exit code 1 if a run failed."""
+    """Runs the jobs of the flags, or prints them; exit code 1 if a run failed."""
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
-    if taken := {"method", "run"} & plans.named(arguments[1:]).keys():
+    if taken := {"method", "run"} & named(arguments[1:]).keys():
         sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")
     python = "python" if FLAGS.print_commands else sys.executable
-    jobs = plans.plan(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
+    jobs = make_jobs(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
     if not jobs:
         sys.exit("error: no runs; give --methods=da,bwcr, say, or --consistency_scales=0.1,10")
     if FLAGS.print_commands:
         for job in jobs:
             if not job.finished:
                 print(f"{shlex.join(job.train)} && {shlex.join(job.evaluate)}")
-        failures = plans.mistaken(jobs)
+        failures = mistaken(jobs)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the run with it
         failures = execute_all(jobs)
@@ -112,12 +112,9 @@ def main(arguments):
 def parse(arguments):
     """Leaves what is unknown, files of flags read in, as the arguments of `main`."""
     FLAGS.set_gnu_getopt(True)
-    try:
-        return FLAGS(arguments, known_only=True)
-    except flags.Error as error:
-        sys.exit(f"error: {error}")
+    return FLAGS(arguments, known_only=True)
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, flags_parser=parse)
+    command.run(main, parse=parse)

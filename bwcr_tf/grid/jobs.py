@@ -1,4 +1,4 @@
-"""A plan of runs: the commands that make them, and which are finished as asked for."""
+"""The jobs of a grid of runs: their commands, and which are finished as asked for."""
 
 import itertools
 import os
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from bwcr_tf.training import run_folder
 
 _FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
-SCRIPTS = pathlib.Path(__file__).parents[2]  # where train.py and evaluate.py are
+TRAIN, EVALUATE = ("-m", "bwcr_tf.training"), ("-m", "bwcr_tf.evaluation")
 
 
 class Job(NamedTuple):
-    """One run of the plan: its folder and the commands that make it."""
+    """One run of the grid: its folder and the commands that make it."""
 
     folder: pathlib.Path
     train: list  # commands
@@ -31,7 +31,7 @@ class Job(NamedTuple):
         return (self.folder / "flags.txt").exists()
 
 
-def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
+def make_jobs(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
     """Jobs in the order of their running; `others` are arguments for train.py.
 
     A scale other than 1 trains `cr` in <runs_dir>/lambda<scale>/, for a run's folder belongs to
@@ -52,13 +52,11 @@ def plan(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="
 
 def make_job(method, dataset, ntr, run, runs_dir, others, python):
     """The Job of one run; `others` are further arguments for train.py."""
-    folder = pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{run}")
-    train, evaluate = (os.path.relpath(SCRIPTS / name) for name in ("train.py", "evaluate.py"))
+    folder = run_folder.path(runs_dir, dataset, ntr, method, run)
     names = {"method": method, "dataset": dataset, "ntr": ntr, "run": run, "runs_dir": runs_dir}
     named = [f"--{name}={value}" for name, value in names.items()]
-    return Job(
-        folder, [python, train, *named, *others], [python, evaluate, f"--run_dir={folder}"]
-    )
+    evaluate = [python, *EVALUATE, f"--run_dir={folder}"]
+    return Job(folder, [python, *TRAIN, *named, *others], evaluate)
 
 
 def other_flags(job):
@@ -68,7 +66,7 @@ def other_flags(job):
     asked for now is not looked at: only train.py knows its default.
     """
     made_with = run_folder.read_flags(job.folder)
-    for name, value in named(job.train[2:]).items():
+    for name, value in named(job.train[1 + len(TRAIN) :]).items():
         old = made_with.get(name, "none")
         if not name.endswith("_dir") and not same(old, value):
             return f"made with --{name}={old}, not {value}"

@@ -4,31 +4,26 @@ import errno
 import signal
 import sys
 
-from absl import app
+from absl import app, flags, logging
 
 from bwcr_tf.system.errors import DataError
 
 
-def run(main, again="the same command resumes", flags_parser=None):
+def run(main, again="the same command resumes", parse=None):
     """app.run(main), whose foreseen errors become one line and an exit code that is not 0.
 
     Args:
       again: what a user does after Ctrl-C.
-      flags_parser: that of app.run, if not absl's own.
+      parse: argv -> the arguments of `main`, where some may be other than flags.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
 
-    def checked(arguments):
-        if not flags_parser and arguments[1:]:
-            sys.exit(f"error: {arguments[1]}: not a flag; expected --name=value")
-        return main(arguments)
-
+    logging.set_verbosity(logging.WARNING)
     try:
-        app.run(checked, flags_parser=flags_parser or app.parse_flags_with_usage)
-    except DataError as error:
-        sys.exit(
-            f"error: {' '.join(str(error).split())}"
-        )  # a file's name may have a line break
+        app.run(main, flags_parser=parse or _parse_flags)
+    except (DataError, flags.Error) as error:
+        line = " ".join(str(error).split())  # a file's name may have a line break
+        sys.exit(f"error: {line}")
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; {again}")
     except Exception as error:
@@ -37,6 +32,13 @@ def run(main, again="the same command resumes", flags_parser=None):
         if not isinstance(error, OSError) or not error.filename:
             raise
         sys.exit(f"error: {error.filename}: {error.strerror}")
+
+
+def _parse_flags(arguments):
+    rest = flags.FLAGS(arguments)
+    if rest[1:]:
+        raise flags.Error(f"{rest[1]}: not a flag; expected --name=value")
+    return rest
 
 
 def out_of_space(error):

@@ -55,6 +55,11 @@ class RunSpec:
         return [found[name] for name in getattr(self, part)]
 
 
+def path(runs_dir, dataset, ntr, method, number):
+    """The folder of a run: <runs_dir>/<dataset>/ntr<N>/<method>/run<k>."""
+    return pathlib.Path(runs_dir, dataset, f"ntr{ntr}", method, f"run{number}")
+
+
 def claim(folder, flags, spec):
     """Makes the folder of a run, or checks that it was made with the same flags and split.
 
@@ -124,14 +129,14 @@ def read_flags(folder):
     Raises:
       DataError: there is none, it is cut short, or a line is not --name=value.
     """
-    path = pathlib.Path(folder) / "flags.txt"
+    file = pathlib.Path(folder) / "flags.txt"
     try:
-        text = path.read_text("utf-8")
+        text = file.read_text("utf-8")
         if not text.endswith("\n"):
             raise ValueError("cut short")
         return dict(line[2:].split("=", 1) for line in text.splitlines())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a run's flags (--name=value lines expected)") from error
+        raise DataError(f"{file}: not a run's flags (--name=value lines expected)") from error
 
 
 def data_dir(flags):
@@ -145,9 +150,9 @@ def load_spec(folder):
     Raises:
       DataError: there is none, or it or flags.txt was changed.
     """
-    path = pathlib.Path(folder) / "split.json"
+    file = pathlib.Path(folder) / "split.json"
     try:
-        fields = json.loads(path.read_text("utf-8"))
+        fields = json.loads(file.read_text("utf-8"))
         expected = fields.pop("digest", None)  # a run of an earlier version has none
         found = digest(fields, training_flags(read_flags(folder)))
         expected_hash = fields.pop("hash")
@@ -157,7 +162,7 @@ def load_spec(folder):
     except DataError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: not the split of a run; was the run started?") from error
+        raise DataError(f"{file}: not the split of a run; was the run started?") from error
     if spec.hash != expected_hash or expected not in (None, found):
-        raise DataError(f"{path}: it or flags.txt was changed after the run was started")
+        raise DataError(f"{file}: it or flags.txt was changed after the run was started")
     return spec

@@ -462,8 +462,7 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
     files, tmp_path, monkeypatch
 ):
     from bwcr_tf.data import preprocess
-    from bwcr_tf.predict import __main__ as predict
-    from bwcr_tf.predict import scan_folder
+    from bwcr_tf.predict import scan_folder, segmentation
 
     source, output = tmp_path / "in", tmp_path / "out"
     names = (*ODD, "link")
@@ -476,10 +475,12 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
         shutil.copy(files / "short.nii.gz", source / hidden)
     scans = scan_folder.find_scans(source, output)
     assert set(scans) == set(names)
-    monkeypatch.setattr(predict, "predict", lambda *_: np.full((3, 24, 28, 2), 0.5, np.float32))
-    model = predict.Model(("a",), preprocess.Settings(2), None)
+    monkeypatch.setattr(
+        segmentation, "predict", lambda *_: np.full((3, 24, 28, 2), 0.5, np.float32)
+    )
+    model = segmentation.Model(("a",), preprocess.Settings(2), None)
     before = set(tmp_path.rglob("*"))
-    assert not predict.predict_all(scans, model, output)
+    assert not segmentation.predict_all(scans, model, output)
     for path in set(tmp_path.rglob("*")) - before:
         assert output.resolve() in (path.resolve(), *path.resolve().parents)
     for name in names:

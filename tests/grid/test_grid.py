@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bwcr_tf.grid import __main__ as grid
-from bwcr_tf.grid import jobs as plans
+from bwcr_tf.grid import jobs as grid_jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRAIN = """
@@ -32,16 +32,18 @@ for name in ("temperature.json", "scores.csv", "summary.json"):
 
 @pytest.fixture
 def scripts(tmp_path, monkeypatch):
-    """Stand-ins for the two scripts: train.py notes its call and fails for svls."""
+    """Stand-ins for the two commands: training notes its call and fails for svls."""
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "evaluate.py").write_text(EVALUATE)
-    monkeypatch.setattr(plans, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(grid_jobs, "TRAIN", (str(tmp_path / "train.py"),))
+    monkeypatch.setattr(grid_jobs, "EVALUATE", (str(tmp_path / "evaluate.py"),))
     return tmp_path
 
 
-def plan(root, methods, runs=("1",), scales=(), others=()):
+def make_jobs(root, methods, runs=("1",), scales=(), others=()):
     place = str(root / "runs")
-    return plans.plan(methods, ["5"], runs, scales, "acdc", place, list(others), sys.executable)
+    given = methods, ["5"], runs, scales, "acdc", place, list(others)
+    return grid_jobs.make_jobs(*given, sys.executable)
 
 
 def calls(job):
@@ -49,7 +51,7 @@ def calls(job):
 
 
 def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
-    jobs = plans.plan(
+    jobs = grid_jobs.make_jobs(
         ["da", "bwcr"], ["5", "10"], ["1", "2"], ["0.10", "1"], "acdc", "r", ["--x=1"]
     )
     folders = [job.folder.as_posix() for job in jobs]
@@ -61,22 +63,22 @@ def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
     ]
     assert folders[4] == "r/acdc/ntr10/da/run1" and folders[8] == "r/acdc/ntr5/da/run2"
     assert len(set(folders)) == len(folders) == 16
-    assert jobs[2].train[2:] == [
+    assert jobs[2].train[3:] == [
         "--method=cr", "--dataset=acdc", "--ntr=5", "--run=1", "--runs_dir=r/lambda0.1",
         "--consistency_scale=0.1", "--x=1",
     ]  # fmt: skip
-    assert jobs[2].evaluate[2:] == ["--run_dir=r/lambda0.1/acdc/ntr5/cr/run1"]
+    assert jobs[2].evaluate[3:] == ["--run_dir=r/lambda0.1/acdc/ntr5/cr/run1"]
 
 
-def test_a_failed_run_is_told_and_the_others_go_on(scripts):
-    jobs = plan(scripts, ["da", "svls", "bwcr"])
+def test_a_failed_run_is_named_and_the_others_continue(scripts):
+    jobs = make_jobs(scripts, ["da", "svls", "bwcr"])
     failures = grid.execute_all(jobs)
-    assert failures == {jobs[1].folder: "train.py ended with 3"}
+    assert failures == {jobs[1].folder: "training ended with 3"}
     assert [job.finished for job in jobs] == [True, False, True]
 
 
-def test_finished_runs_are_skipped_and_interrupted_ones_go_on(scripts, capsys):
-    jobs = plan(scripts, ["da", "bwcr"])
+def test_finished_runs_are_skipped_and_interrupted_ones_are_resumed(scripts, capsys):
+    jobs = make_jobs(scripts, ["da", "bwcr"])
     grid.execute_all(jobs)
     (jobs[1].folder / "scores.csv").unlink()
     assert grid.execute_all(jobs) == {}
@@ -85,25 +87,25 @@ def test_finished_runs_are_skipped_and_interrupted_ones_go_on(scripts, capsys):
 
 
 def test_results_of_other_flags_are_not_taken_for_finished(scripts):
-    grid.execute_all(plan(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"]))
-    same = plan(
+    grid.execute_all(make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"]))
+    same = make_jobs(
         scripts, ["da"], others=["--steps=100", "--learning_rate=0.001", "--data_dir=d"]
     )
     assert grid.execute_all(same) == {}
-    other = plan(scripts, ["da"], others=["--steps=2000"])
+    other = make_jobs(scripts, ["da"], others=["--steps=2000"])
     assert grid.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
-    apart = plan(scripts, ["da"], others=["--steps", "2000"])
-    assert plans.mistaken(apart) == grid.execute_all(other)
-    sized = plan(scripts, ["da"], others=["--size=96"])
-    assert plans.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
+    apart = make_jobs(scripts, ["da"], others=["--steps", "2000"])
+    assert grid_jobs.mistaken(apart) == grid.execute_all(other)
+    sized = make_jobs(scripts, ["da"], others=["--size=96"])
+    assert grid_jobs.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
 
 
 def test_named_arguments_are_read_in_every_form():
-    found = plans.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
+    found = grid_jobs.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
     assert found == {
         "a": "1", "b": "-2", "jit": "True", "mixed": "False", "c": "", "d": "x y",
     }  # fmt: skip
-    assert plans.named(["-e=2", "-f", "3", "-g"]) == {"e": "2", "f": "3", "g": "True"}
+    assert grid_jobs.named(["-e=2", "-f", "3", "-g"]) == {"e": "2", "f": "3", "g": "True"}
 
 
 def command(*arguments):
@@ -120,13 +122,10 @@ def test_print_commands_reads_flag_files_and_quotes_the_rest(tmp_path):
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True,
     )  # fmt: skip
-    train, evaluate = (
-        os.path.relpath(ROOT / name, tmp_path) for name in ("train.py", "evaluate.py")
-    )
     assert found.stdout == (
-        f"python {train} --method=da --dataset=acdc --ntr=5 --run=2 --runs_dir=runs "
-        f"--steps=7 '--data_dir=a b' --seed 4 && "
-        f"python {evaluate} --run_dir=runs/acdc/ntr5/da/run2\n"
+        "python -m bwcr_tf.training --method=da --dataset=acdc --ntr=5 --run=2 --runs_dir=runs "
+        "--steps=7 '--data_dir=a b' --seed 4 && "
+        "python -m bwcr_tf.evaluation --run_dir=runs/acdc/ntr5/da/run2\n"
     )
 
 
@@ -156,8 +155,8 @@ def test_a_stopped_grid_takes_its_run_with_it(tmp_path):
         "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     )
     program = (
-        "import pathlib; from absl import app; from bwcr_tf import grid, plans; "
-        "plans.SCRIPTS = pathlib.Path.cwd(); grid.define_flags(); "
+        "from absl import app; from bwcr_tf.grid import __main__ as grid, jobs; "
+        "jobs.TRAIN = ('train.py',); grid.define_flags(); "
         "app.run(grid.main, flags_parser=grid.parse)"
     )
     process = subprocess.Popen(

@@ -14,8 +14,7 @@ from scipy import ndimage
 from bwcr_tf.data import preprocess, scans
 from bwcr_tf.data.datasets import Volume
 from bwcr_tf.evaluation import inference
-from bwcr_tf.predict import __main__ as predict
-from bwcr_tf.predict import scan_folder
+from bwcr_tf.predict import outputs, scan_folder, segmentation
 from bwcr_tf.system.errors import DataError
 
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
@@ -24,7 +23,7 @@ OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
 @pytest.fixture(scope="module")
 def model(intensity_model):
-    return predict.load(intensity_model(SETTINGS))
+    return segmentation.load(intensity_model(SETTINGS))
 
 
 def scan(seed=1, shape=(3, 40, 44), spacing=(1.5, 1.25, 8.0), direction=OBLIQUE):
@@ -61,7 +60,9 @@ def overlap(found, expected):
 
 
 def label_map(image, model):
-    found = sitk.GetImageFromArray(predict.predict(image, model).argmax(-1).astype(np.uint8))
+    found = sitk.GetImageFromArray(
+        segmentation.predict(image, model).argmax(-1).astype(np.uint8)
+    )
     found.CopyInformation(image)
     return found
 
@@ -69,7 +70,7 @@ def label_map(image, model):
 @pytest.mark.parametrize("end", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
 def test_outputs_keep_the_geometry_and_format_of_the_scan(end, model, tmp_path):
     path = save(scan(), tmp_path / "in" / f"a{end}")
-    assert not predict.predict_all({"a": path}, model, tmp_path / "out")
+    assert not segmentation.predict_all({"a": path}, model, tmp_path / "out")
     suffix = scan_folder.ENDINGS[end]
     expected = sitk.ReadImage(path)
     found = {
@@ -109,7 +110,7 @@ def test_dicom_series_is_predicted_on_its_own_grid(model, tmp_path):
     scans = scan_folder.find_scans(tmp_path / "in", tmp_path / "out")
     assert scans == {"study/series 1": folder}
     assert scan_folder.find_scans(folder, tmp_path / "out") == {"series 1": folder}
-    assert not predict.predict_all(scans, model, tmp_path / "out")
+    assert not segmentation.predict_all(scans, model, tmp_path / "out")
     found = sitk.ReadImage(tmp_path / "out" / "study" / "series 1_labels.nii.gz")
     same_geometry(found, image)
     expected = label_map(sitk.Cast(image, sitk.sitkFloat32), model)
@@ -124,7 +125,7 @@ def test_independent_dice_is_the_one_of_evaluation(model, tmp_path):
     case = preprocess.preprocess(Volume("a", *paths), SETTINGS)
     slices = case.image[..., None]
     probabilities = model.signature(image=slices)["probabilities"].numpy()
-    predict.predict_all({"a": paths[0]}, model, tmp_path / "out")
+    segmentation.predict_all({"a": paths[0]}, model, tmp_path / "out")
     found = overlap(sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz"), labels)
     assert found == pytest.approx(np.mean(inference.dice(probabilities, case)), abs=1e-6)
     assert found > 0.6
@@ -149,29 +150,29 @@ def test_resampled_scan_gives_the_same_segmentation(model):
         fine, grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32
     )
     grids = preprocess.Grid.of(coarse), preprocess.Grid.of(fine)
-    restored = preprocess.restore(predict.predict(coarse, model), *grids)
+    restored = preprocess.restore(segmentation.predict(coarse, model), *grids)
     found = grids[1].place(sitk.GetImageFromArray(restored.argmax(-1).astype(np.uint8)))
     assert overlap(found, label_map(fine, model)) >= 0.97
 
 
 def test_without_reorientation_the_array_axes_are_kept(model):
     image = sitk.Cast(scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), sitk.sitkFloat32)
-    expected = predict.predict(image, model)
+    expected = segmentation.predict(image, model)
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))  # says that slices are cut along x
-    np.testing.assert_allclose(predict.predict(image, model, False), expected, atol=1e-5)
-    assert predict.predict(image, model).argmax(-1).any()
+    np.testing.assert_allclose(segmentation.predict(image, model, False), expected, atol=1e-5)
+    assert segmentation.predict(image, model).argmax(-1).any()
 
 
 def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
-    predict.check_plane(scan(), SETTINGS, "a")
+    segmentation.check_plane(scan(), SETTINGS, "a")
     assert not capsys.readouterr().err
-    predict.check_plane(scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)), SETTINGS, "a")
+    segmentation.check_plane(scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)), SETTINGS, "a")
     assert "--noreorient" in capsys.readouterr().err
 
 
 def test_what_the_grid_does_not_cover_is_background(model):
     image = sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)  # 150 > 72 mm
-    found = predict.predict(image, model)
+    found = segmentation.predict(image, model)
     assert (found[:, :25, :, 0] == 1).all() and (found[:, 30:70, 30:70, 0] < 0.5).any()
 
 
@@ -218,7 +219,7 @@ def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path
     (folder / "no series" / "1.dcm").write_bytes(b"DICM")
     scans = scan_folder.find_scans(folder, tmp_path / "out")
     assert len(scans) == len(BAD) + 2
-    failures = predict.predict_all(scans, model, tmp_path / "out")
+    failures = segmentation.predict_all(scans, model, tmp_path / "out")
     assert len(failures) == len(BAD) + 1
     for name, failure in zip([*sorted(BAD), "no series"], sorted(failures), strict=False):
         assert "\n" not in failure and str(folder) in failure, name
@@ -233,7 +234,7 @@ def test_full_disk_is_noticed(model, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(DataError, match="could not be written"):
-            predict.write(tmp_path, "a", ".nii.gz", probabilities.astype(np.float32), image)
+            outputs.write(tmp_path, "a", ".nii.gz", probabilities.astype(np.float32), image)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -243,7 +244,7 @@ def test_full_disk_is_noticed(model, tmp_path):
 def test_one_slice_many_slices_and_one_pixel_work(shape, model, tmp_path):
     array = np.random.default_rng(0).normal(100, 30, shape).astype(np.float32)
     path = write_image(tmp_path / "a.nii.gz", array)
-    assert not predict.predict_all({"a": path}, model, tmp_path / "out")
+    assert not segmentation.predict_all({"a": path}, model, tmp_path / "out")
     labels = sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz")
     assert labels.GetSize() == shape[::-1]
 
@@ -285,7 +286,7 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
         with pytest.raises(DataError, match="no scans here|not there"):
             scan_folder.find_scans(source, tmp_path / "new")
     with pytest.raises(DataError, match="not a model"):
-        predict.load(tmp_path)
+        segmentation.load(tmp_path)
 
 
 def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):
@@ -298,7 +299,7 @@ def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monke
 
     path = save(scan(), tmp_path / "a.nii.gz")
     monkeypatch.setattr(sitk, "WriteImage", fail)
-    (failure,) = predict.predict_all({"a": path}, model, tmp_path / "out")
+    (failure,) = segmentation.predict_all({"a": path}, model, tmp_path / "out")
     assert "disk full" in failure and not list((tmp_path / "out").iterdir())
 
 
@@ -308,7 +309,7 @@ def test_memory_does_not_grow(model, tmp_path):
 
     def peak_mib(scans):
         for _ in range(scans):
-            predict.predict(image, model)
+            segmentation.predict(image, model)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     before = peak_mib(20)
@@ -318,14 +319,14 @@ def test_memory_does_not_grow(model, tmp_path):
 def test_volumes_of_earlier_scans_are_kept(model, tmp_path):
     path = save(scan(1), tmp_path / "in" / "a.nii.gz")
     for name in ("a", "b", "a"):
-        assert not predict.predict_all({name: path}, model, tmp_path / "out")
+        assert not segmentation.predict_all({name: path}, model, tmp_path / "out")
     table = tmp_path / "out" / "volumes.csv"
     header, *rows = table.read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["a", "b"]
     assert rows[0].split(",")[1:] == rows[1].split(",")[1:]
     table.write_text("scan,liver_ml\n")
     with pytest.raises(DataError, match="volumes.csv: of another model"):
-        predict.predict_all({"a": path}, model, tmp_path / "out")
+        segmentation.predict_all({"a": path}, model, tmp_path / "out")
 
 
 def test_command_predicts_a_folder_and_ends_non_zero_on_a_bad_scan(intensity_model, tmp_path):

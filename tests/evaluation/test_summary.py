@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-import evaluate
+from bwcr_tf.evaluation import summary
 
 
 def row(volume, name, **scores):
@@ -16,15 +16,13 @@ def test_summary_leaves_out_and_names_what_is_undefined():
         row("a", "all", dice=math.nan, ece=0.1),
         row("b", "all", dice=0.7, ece=0.3),
     ]
-    summary = evaluate.summarize(rows, ("LV",))
-    assert summary["scores"]["LV"]["dice"] == {
+    result = summary.summarize(rows, ("LV",))
+    assert result["scores"]["LV"]["dice"] == {
         "mean": pytest.approx(0.6), "sd": pytest.approx(0.1), "volumes": 2
     }  # fmt: skip
-    assert summary["scores"]["all"]["dice"]["volumes"] == 1
-    assert summary["scores"]["LV"]["hd95_mm"] == {"mean": None, "sd": None, "volumes": 0}
-    assert "tace" not in summary["scores"]["LV"]
-    assert (
-        len(summary["undefined"]) == 3 and "a LV hd95_mm: the class" in summary["undefined"][0]
-    )
-    table = evaluate.to_table(summary["scores"])
+    assert result["scores"]["all"]["dice"]["volumes"] == 1
+    assert result["scores"]["LV"]["hd95_mm"] == {"mean": None, "sd": None, "volumes": 0}
+    assert "tace" not in result["scores"]["LV"]
+    assert len(result["undefined"]) == 3 and "a LV hd95_mm: the class" in result["undefined"][0]
+    table = summary.to_table(result["scores"])
     assert "60.00 +- 10.00" in table and "undefined" in table and "20.00 +- 10.00" in table

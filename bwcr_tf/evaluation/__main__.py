@@ -1,0 +1,82 @@
+"""Scores a run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
+
+import pathlib
+
+from absl import flags
+
+from bwcr_tf.system import command, files, quiet
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """The flags of this command."""
+    flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
+    flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
+    flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
+    flags.DEFINE_enum(
+        "weights",
+        "best",
+        ["best", "last"],
+        "Averages of the best validation, or of the last step (scores_last.csv).",
+    )
+
+
+def main(_):
+    """Writes the scores, summary, card and figures of a run; of the last step, the scores alone."""
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    from bwcr_tf.data import cache
+    from bwcr_tf.evaluation import temperature
+    from bwcr_tf.training import run_folder
+
+    tf.config.experimental.enable_op_determinism()
+    folder = pathlib.Path(FLAGS.run_dir)
+    spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
+    cases = cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
+    value = temperature.load(folder)["temperature"]
+    if FLAGS.weights == "last":
+        evaluate_last(folder, cases, spec.classes)
+    else:
+        evaluate_best(folder, cases, spec.classes, value, run_flags["method"])
+
+
+def evaluate_best(folder, cases, classes, value, method):
+    """Scores the selected averages before and after the temperature `value`."""
+    from bwcr_tf.evaluation import analysis, figures, inference, scoring, summary
+    from bwcr_tf.export import model_card
+    from bwcr_tf.training import checkpoints
+
+    predict = inference.predictor(checkpoints.load_best(folder))
+    rows, calibrated_rows, pooled = scoring.score_all(predict, value, cases, classes)
+    files.write(folder / "scores.csv", inference.to_csv(rows))
+    files.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
+    result = summary.summarize(rows, classes) | analysis.summarize(pooled, classes)
+    result["temperature"] = value
+    result["scores_calibrated"] = summary.summarize(calibrated_rows, classes)["scores"]
+    files.write_json(folder / "summary.json", result)
+    model_card.write(folder)
+    figures.draw_run(folder / "figures", method, cases, rows, pooled["reliability"], predict)
+    print(summary.to_table(result["scores"]))
+    print(f"\nafter division of the logits by the temperature, {value:.3f}:")
+    print(summary.to_table(result["scores_calibrated"], inference.COLUMNS[5:]))
+    written = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
+    print(f"{folder}/: {written}")
+
+
+def evaluate_last(folder, cases, classes):
+    """Scores the averages of the last step, to see what the selection does."""
+    from bwcr_tf.evaluation import inference, scoring, summary
+    from bwcr_tf.training import checkpoints
+
+    predict = inference.predictor(checkpoints.load_last(folder))
+    rows = scoring.score_each(predict, cases, classes)
+    files.write(folder / "scores_last.csv", inference.to_csv(rows))
+    print(summary.to_table(summary.summarize(rows, classes)["scores"]))
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, "run it again")

@@ -1,0 +1,111 @@
+"""The probabilities of a scan by an exported model, on the scan's own grid."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import SimpleITK as sitk
+import tensorflow as tf
+
+from bwcr_tf.data import preprocess, scans
+from bwcr_tf.export import manifest
+from bwcr_tf.predict import outputs, scan_folder, volumetry
+from bwcr_tf.system import command, files
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.system.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded SavedModel and what its model.json says."""
+
+    classes: tuple[str, ...]  # foreground
+    settings: preprocess.Settings
+    signature: Callable
+
+
+def predict_all(paths, model, output, reorient=True):
+    """Predicts every scan of a dict of name to path; returns a line for each that failed.
+
+    Raises:
+      DataError: `output` has the volumes.csv of a model of other classes.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    rows, failures = volumetry.read_volumes(output, model), []
+    progress = Progress("predicting scans", len(paths))
+    for name, path in paths.items():
+        try:
+            image = scans.read_image(path)
+            if reorient:
+                check_plane(image, model.settings, path)
+            probabilities = predict(image, model, reorient)
+            suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
+            outputs.write(
+                output,
+                name,
+                suffix,
+                probabilities,
+                image,
+            )
+            rows[name] = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
+            files.write(output / "volumes.csv", volumetry.to_csv(list(rows.values())))
+        except DataError as error:
+            failures.append(str(error))
+        except Exception as error:  # a bad scan does not stop the others, whatever it does
+            failures.append(f"{path}: {type(error).__name__}: {command.one_line(error)}")
+        progress.advance()
+    return failures
+
+
+def check_plane(image, settings, path):
+    """Warns where the slices of a scan seem to be cut in another plane than the model's."""
+    x, y, _ = sitk.DICOMOrient(image, settings.orientation).GetSpacing()
+    if max(x, y) > 2 * min(x, y):
+        print(
+            f"\nwarning: {path}: pixels of {x:g} x {y:g} mm in the model's plane; if its slices "
+            "are cut as the model's were, whatever its header says, use --noreorient",
+            file=sys.stderr,
+        )
+
+
+def load(folder):
+    """The Model in the folder of a run or of a SavedModel.
+
+    Raises:
+      DataError: it is not there, or not one that train.py or bwcr_tf.export wrote.
+    """
+    folder = pathlib.Path(folder)
+    folder = folder / "saved_model" if (folder / "saved_model").is_dir() else folder
+    try:
+        description = manifest.verify_manifest(folder)
+        settings = dict(description["preprocessing"])
+        if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
+            raise ValueError("other percentiles")
+        signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        classes = tuple(description["classes"][1:])
+        return Model(classes, preprocess.Settings(**settings), signature)
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        reason = command.one_line(error)
+        raise DataError(f"{folder}: not a model of this package ({reason})") from error
+
+
+def predict(image, model, reorient=True, batch_size=32):
+    """Probabilities [Z, Y, X, C] float32 of a sitk.Image on its own grid; they sum to one.
+
+    The same functions as in evaluation; what the network's grid does not cover is background.
+    Without `reorient`, the array axes x, y, z are taken to be the model's already.
+    """
+    settings = model.settings
+    if not reorient:
+        settings = dataclasses.replace(settings, orientation=scans.orientation(image))
+    grid = preprocess.network_grid(image, settings)
+    slices = preprocess.resample(preprocess.normalize(image, settings), grid)[..., None]
+    parts = (slices[i : i + batch_size] for i in range(0, len(slices), batch_size))
+    served = (model.signature(image=tf.constant(part)) for part in parts)
+    found = [outputs["probabilities"].numpy() for outputs in served]
+    restored = preprocess.restore(np.concatenate(found), grid, preprocess.Grid.of(image))
+    return np.clip(restored, 0, 1)

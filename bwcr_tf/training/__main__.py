@@ -1,0 +1,82 @@
+"""Trains one method on one data set: python train.py --method=bwcr --dataset=acdc --ntr=10."""
+
+import pkgutil
+import sys
+import types
+
+import numpy as np
+from absl import flags
+
+from bwcr_tf.system import command, quiet, source
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """The flags of a run: names and defaults of the paper."""
+    methods = source.table_keys("bwcr_tf.methods", "METHODS")
+    datasets = source.table_keys("bwcr_tf.data.datasets", "DATASETS")
+    # fmt: off
+    flags.DEFINE_enum("method", "bwcr", methods, "Row of methods.METHODS to train.")
+    flags.DEFINE_enum("dataset", "phantom", datasets, "Data set.")
+    flags.DEFINE_string("data_dir", None, "Folder of the data set. [data/<dataset>]")
+    flags.DEFINE_integer("ntr", 10, "Training subjects, N_tr of the paper.", lower_bound=1)
+    flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", 1, 10**6)
+    flags.DEFINE_string("runs_dir", "runs", "Folder of all runs.")
+    flags.DEFINE_string("cache_dir", "cache", "Folder of preprocessed volumes.")
+    flags.DEFINE_integer("steps", 50000, "Training steps.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-4, "Adam's; it falls linearly to 1e-3 of that.", 0.0)
+    flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [the data set's]", 16)
+    flags.DEFINE_float("pixel_mm", None, "Pixel spacing, mm. [the data set's]", 1e-3, 100.0)
+    flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
+    flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
+    flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
+    flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", lower_bound=1e-3)
+    flags.DEFINE_bool("mixed_precision", False, "Activations in bfloat16, all else in float32.")
+    flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
+    flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
+    flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
+    # fmt: on
+    flags.register_validator(
+        "temperature",
+        lambda choice: pkgutil.resolve_name("bwcr_tf.evaluation.temperature:valid")(choice),
+        "expected none, fit or 0.001 to 1000",
+    )
+    for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
+        flags.register_validator(
+            name, lambda v: v is None or np.isfinite(v), "expected a number"
+        )
+
+
+def run_flags():
+    """This command's flags that are set, as a dict."""
+    found = FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    return {flag.name: flag.value for flag in found if flag.value is not None}
+
+
+def main(_):
+    """Trains the run that the flags name, or resumes it, and exports its network."""
+    quiet.import_tensorflow()
+    from bwcr_tf.export import saved_model
+    from bwcr_tf.training import run, run_folder
+
+    given = run_flags()
+    options = types.SimpleNamespace(**FLAGS.flag_values_dict())
+    spec, subjects = run.find_data(options, run_folder.data_dir(given))
+    folder = run_folder.path(
+        options.runs_dir, options.dataset, options.ntr, options.method, options.run
+    )
+    run_folder.claim(folder, given, spec)
+    with run_folder.lock(folder):
+        best, validation = run.train(folder, spec, subjects, options, given)
+        record = saved_model.export_run(folder, options.temperature, validation)
+    print(f"temperature {record['temperature']:.3f}")
+    print(f"best        validation Dice {best:.3f}")
+    print(f"next        python evaluate.py --run_dir={folder}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,155 @@
+"""A run from its data to its trained network: find the data, build the trainer, fit."""
+
+import pathlib
+import signal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bwcr_tf import pipeline, unet
+from bwcr_tf.data import cache, datasets, preprocess, splits
+from bwcr_tf.methods import METHODS
+from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.trainer import Trainer
+from bwcr_tf.training import run_folder
+from bwcr_tf.training.monitor import Monitor
+from bwcr_tf.training.selection import NotFinite, Selection
+
+
+def find_data(options, directory):
+    """The run_folder.RunSpec of a run and its subjects by part; writes the phantom if asked for.
+
+    Args:
+      options: namespace of the flags of `python -m bwcr_tf.training`.
+
+    Raises:
+      DataError: there are no data, or the grid's size cannot be pooled.
+    """
+    if options.size and options.size % 16:
+        raise DataError(f"size={options.size}: expected a multiple of 16, for four poolings")
+    directory = pathlib.Path(directory)
+    if options.dataset == "phantom":
+        phantom.write(directory)
+    collection = datasets.find(options.dataset, directory)
+    split = splits.split(options.dataset, collection, options.ntr, options.run)
+    settings = preprocess.propose(
+        collection,
+        datasets.DATASETS[options.dataset],
+        options.size,
+        options.pixel_mm,
+        options.n4_shrink,
+    )
+    spec = run_folder.RunSpec(options.dataset, collection.classes, settings, **split.names())
+    return spec, {part: getattr(split, part) for part in split.names()}
+
+
+def train(folder, spec, subjects, options, flags):
+    """Trains the run in `folder` from where it stands to its last step.
+
+    Args:
+      flags: dict of what sets runs apart, for TensorBoard.
+
+    Returns:
+      The best validation Dice, and the validation subjects' Cases.
+    """
+    if not options.jit:  # Keras compiles nothing while it is on, whatever it is asked for
+        tf.config.experimental.enable_op_determinism()
+    cases = {
+        part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
+        for part in ("training", "validation")
+    }
+    keras.utils.set_random_seed(seed(options))
+    size, num_classes = spec.settings.size, spec.settings.num_classes
+    trainer = build_trainer(size, num_classes, options)
+    network = unet.build_unet(size, num_classes, options.width)  # for the averages
+    monitor = Monitor(folder, flags, spec.classes)
+    selection = Selection(
+        trainer,
+        network,
+        cases["validation"],
+        folder,
+        options.eval_every,
+        options.steps,
+        monitor.report,
+    )
+    start = selection.restore()
+    describe(folder, spec, cases, start, options)
+    if start < options.steps:
+        monitor.begin(start, options.steps)
+        fit(trainer, selection, monitor, cases.pop("training"), start, options)
+    return float(selection.best), cases["validation"]
+
+
+def seed(options):
+    """The seed of a run: another one for each draw of subjects."""
+    return options.seed + 1000 * options.run
+
+
+def build_trainer(size, num_classes, options):
+    """The compiled Trainer that the options ask for."""
+    dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
+    network = unet.build_unet(size, num_classes, options.width, dtype)
+    trainer = Trainer(
+        network, METHODS[options.method], options.radius * size / 192, options.consistency_scale
+    )
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        options.learning_rate, options.steps, 1e-3 * options.learning_rate
+    )
+    trainer.compile(keras.optimizers.Adam(rate), jit_compile=options.jit)
+    return trainer
+
+
+def fit(trainer, selection, monitor, cases, start, options):
+    """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
+    names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
+    num_classes = trainer.network.output_shape[-1]
+    steps = options.batch_size, start, options.steps
+    slices, method = stack(cases), trainer.method
+    batches = pipeline.batches(slices, num_classes, method, *steps, seed(options), options.jit)
+    del cases[:]  # once is enough in memory
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, selection.stop)
+    try:
+        trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
+    except NotFinite as error:
+        rows = (error.step - 1, options.batch_size, len(names), seed(options))
+        scans = np.unique(names[pipeline.slice_indices(*rows)])
+        raise DataError(
+            f"{error}; its batch is of {', '.join(scans)}; the last good "
+            f"checkpoint is {(error.found or ['none'])[0]}. Look at these scans, or delete the "
+            "run and train with a lower --learning_rate"
+        ) from error
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+
+
+def stack(cases):
+    """All slices of the training volumes, as `pipeline.batches` takes them."""
+    fields = {"images": "image", "label_maps": "label_map", "distance": "distance"}
+    slices = {
+        name: np.concatenate([getattr(case, field) for case in cases])
+        for name, field in fields.items()
+    }
+    return slices | {"images": slices["images"][..., None]}
+
+
+def describe(folder, spec, cases, start, options):
+    """Prints what is about to be trained, on what."""
+    devices = tf.config.list_physical_devices("GPU")
+    device = (
+        tf.config.experimental.get_device_details(devices[0])["device_name"]
+        if devices
+        else "CPU"
+    )
+    grid, views = spec.settings, METHODS[options.method].num_views
+    print(f"data        {spec.dataset}, classes {', '.join(spec.classes)}, split {spec.hash}")
+    for part, found in cases.items():
+        count = sum(len(case.image) for case in found)
+        print(f"{part:12}{len(getattr(spec, part))} subjects, {count} slices")
+    print(f"test        {len(spec.test)} subjects")
+    print(f"grid        {grid.size} x {grid.size} at {grid.pixel_mm:g} mm")
+    print(f"method      {options.method}, {views} view(s), on {device}")
+    print(f"steps       {options.steps}, {start} done before; run folder {folder}", flush=True)
