@@ -1,53 +1,64 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
-from scipy import stats
 
 from bwcr_tf.evaluation import significance
 
 
-def mean_difference(x, y, axis):
-    return np.mean(x - y, axis=axis)
+def differences(seed, count, shift):
+    return np.random.default_rng(seed).normal(shift, 0.05, count)
 
 
-def paired(seed, count, shift):
-    rng = np.random.default_rng(seed)
-    reference = rng.gamma(2.0, 0.1, count)
-    return reference + rng.normal(shift, 0.05, count), reference
+def p_of_all_flips(values):
+    """The share of all 2^N flips of signs whose mean is no smaller in size, one by one."""
+    observed = abs(math.fsum(values)) - 1e-12
+    flips = itertools.product((1, -1), repeat=len(values))
+    sums = [
+        abs(math.fsum(s * v for s, v in zip(signs, values, strict=True))) for signs in flips
+    ]
+    return np.mean(np.array(sums) >= observed)
 
 
-@pytest.mark.parametrize(("count", "shift"), [(5, 0.05), (9, 0.0), (12, -0.03)])
-def test_exact_permutation_test_equals_scipy(count, shift):
-    x, y = paired(count, count, shift)
-    expected = stats.permutation_test(
-        (x, y), mean_difference, permutation_type="samples", n_resamples=10_000
-    ).pvalue
-    assert significance.permutation_test(x - y) == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize(("count", "shift"), [(2, 0.05), (5, 0.05), (9, 0.0), (12, -0.03)])
+def test_few_differences_are_tested_exactly(count, shift):
+    values = differences(count, count, shift)
+    expected = p_of_all_flips(values)
+    assert significance.permutation_test(values) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.01, 0.02])
-def test_drawn_permutation_test_agrees_with_scipy(shift):
-    x, y = paired(1, 50, shift)
-    expected = stats.permutation_test(
-        (x, y), mean_difference, permutation_type="samples", n_resamples=10_000, rng=1
-    ).pvalue
-    sd = np.sqrt(2 * expected * (1 - expected) / 10_000) + 1e-3
-    assert significance.permutation_test(x - y) == pytest.approx(expected, abs=4 * sd)
+@pytest.mark.parametrize("shift", [0.0, 0.01, -0.02])
+def test_drawn_flips_agree_with_all_of_them(shift):
+    values = differences(1, 16, shift)
+    expected = p_of_all_flips(values)
+    sd = np.sqrt(expected * (1 - expected) / 10_000)
+    found = significance.permutation_test(values)
+    assert found != pytest.approx(expected, abs=1e-9)  # 2^16 > 10,000: they were drawn
+    assert found == pytest.approx(expected, abs=4 * sd + 1 / 10_001)
 
 
 def test_smallest_p_counts_the_data_as_one_draw():
     assert significance.permutation_test(np.full(50, -0.1)) == pytest.approx(1 / 10_001)
     assert significance.permutation_test([0.1, 0.2, 0.3]) == pytest.approx(2 / 8)
     assert significance.permutation_test([0.1, 0.2, 0.1 + 0.2]) == pytest.approx(2 / 8)
+
+
+def test_one_difference_says_nothing_and_none_is_undefined():
+    assert significance.permutation_test([0.3]) == 1
     assert np.isnan(significance.permutation_test([]))
+    assert significance.bootstrap_interval([0.3]) == (0.3, 0.3)
+    assert np.isnan(significance.bootstrap_interval([])).all()
 
 
-def test_bootstrap_interval_equals_scipys_percentile_interval():
+def test_bootstrap_interval_is_the_central_part_of_the_resampled_means():
     values = np.random.default_rng(2).gamma(1.5, 0.1, 40)
-    expected = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=10_000, rng=3
-    ).confidence_interval
+    rng = np.random.default_rng(3)
+    means = sorted(rng.choice(values, values.size).mean() for _ in range(10_000))
     found = significance.bootstrap_interval(values)
-    np.testing.assert_allclose(found, expected, atol=0.03 * (expected.high - expected.low))
+    expected = means[250], means[-251]
+    np.testing.assert_allclose(found, expected, atol=0.03 * (expected[1] - expected[0]))
+    assert significance.bootstrap_interval(values) == found  # the same draws each time
 
 
 def test_holm_by_hand():
