@@ -45,36 +45,36 @@ def main(_):
 
 def evaluate_best(folder, cases, classes, value, method):
     """Scores the selected averages before and after the temperature `value`."""
-    from bwcr_tf.evaluation import analysis, figures, inference, scoring, summary
+    from bwcr_tf.evaluation import analysis, figures, inference, scores, scoring
     from bwcr_tf.export import model_card
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_best(folder))
     rows, calibrated_rows, pooled = scoring.score_all(predict, value, cases, classes)
-    files.write(folder / "scores.csv", inference.to_csv(rows))
-    files.write(folder / "scores_calibrated.csv", inference.to_csv(calibrated_rows))
-    result = summary.summarize(rows, classes) | analysis.summarize(pooled, classes)
+    scores.write(folder / "scores.csv", rows)
+    scores.write(folder / "scores_calibrated.csv", calibrated_rows)
+    result = scores.summarize(rows, classes) | analysis.summarize(pooled, classes)
     result["temperature"] = value
-    result["scores_calibrated"] = summary.summarize(calibrated_rows, classes)["scores"]
+    result["scores_calibrated"] = scores.summarize(calibrated_rows, classes)["scores"]
     files.write_json(folder / "summary.json", result)
     model_card.write(folder)
     figures.draw_run(folder / "figures", method, cases, rows, pooled["reliability"], predict)
-    print(summary.to_table(result["scores"]))
+    print(scores.to_text(result["scores"]))
     print(f"\nafter division of the logits by the temperature, {value:.3f}:")
-    print(summary.to_table(result["scores_calibrated"], inference.COLUMNS[5:]))
+    print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))
     written = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
     print(f"{folder}/: {written}")
 
 
 def evaluate_last(folder, cases, classes):
     """Scores the averages of the last step, to see what the selection does."""
-    from bwcr_tf.evaluation import inference, scoring, summary
+    from bwcr_tf.evaluation import inference, scores, scoring
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_last(folder))
     rows = scoring.score_each(predict, cases, classes)
-    files.write(folder / "scores_last.csv", inference.to_csv(rows))
-    print(summary.to_table(summary.summarize(rows, classes)["scores"]))
+    scores.write(folder / "scores_last.csv", rows)
+    print(scores.to_text(scores.summarize(rows, classes)["scores"]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ from bwcr_tf.system import files  # noqa: E402
 _COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
 
 
+def fullest_slice(label_map):
+    """Index of the slice of a label map [Z, H, W] with the most foreground."""
+    return (label_map > 0).sum(axis=(1, 2)).argmax()
+
+
 def colored(image, label_map, opacity=0.5):
     """RGB [H, W, 3] of a grey image [H, W] in [0, 1] with its classes 1.. painted over."""
     grey = np.repeat(np.clip(image, 0, 1)[..., None], 3, axis=-1)
@@ -97,26 +102,6 @@ def panels(rows, path):
     save(figure, path)
 
 
-def distance_curves(tables, path):
-    """Confidence minus accuracy, and ECE, by band of r: {method: analysis' `distance`}."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
-    edges = next(iter(tables.values()))["edges"]
-    names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
-    names += [f"over {edges[-1]}", "none in\nthe slice"]
-    for axis, key, title in (
-        (axes[0], "gap", "confidence minus accuracy, points"),
-        (axes[1], "ece", "ECE, per cent"),
-    ):
-        axis.axhline(0, color="0.6", linewidth=1)
-        for method, table in tables.items():
-            values = np.array([np.nan if v is None else 100 * v for v in table[key]])
-            axis.plot(range(len(values)), values, "o-", markersize=4, label=method)
-        axis.set_xticks(range(len(names)), names, fontsize=8)
-        axis.set(ylabel=title, xlabel="distance $r$ to the nearest boundary, pixels")
-    axes[0].legend(fontsize=8)
-    save(figure, path)
-
-
 def draw_run(folder, method, cases, rows, reliability, predict):
     """Reliability diagram over all test volumes, and panels of the worst, median and best Dice."""
     folder.mkdir(exist_ok=True)
@@ -130,7 +115,7 @@ def draw_run(folder, method, cases, rows, reliability, predict):
         ("best", order[-1]),
     ):
         case = cases[index]
-        z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
+        z = fullest_slice(case.label_map)
         title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
         probabilities = predict(case.image[z : z + 1])[0]
         shown.append((title, case.image[z], case.label_map[z], probabilities))

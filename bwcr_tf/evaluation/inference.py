@@ -1,16 +1,11 @@
 """Volume in, probabilities and scores out: the same functions in training and in evaluation."""
 
-import csv
-import io
-
 import numpy as np
 import tensorflow as tf
 
 from bwcr_tf import metrics
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import significance
-
-COLUMNS = "subject volume class dice hd95_mm ece ece_all tace tace_paper nll brier".split()
 
 
 def predictor(network):
@@ -47,7 +42,7 @@ def dice(probabilities, case):
 
 
 def score(probabilities, case, classes):
-    """Rows of scores.csv for the probabilities [Z, H, W, C] of a volume: each class, and `all`.
+    """Rows of `scores` for the probabilities [Z, H, W, C] of a volume: each class, and `all`.
 
     Dice and HD95 are of the original grid, all else is of the network's, as the authors do.
     """
@@ -80,13 +75,3 @@ def score(probabilities, case, classes):
     ]
     volume = {"subject": case.subject, "volume": case.name}
     return [volume | row for row in [*rows, {"class": "all", **whole}]]
-
-
-def to_csv(rows):
-    """scores.csv as text: six decimals, empty where a row does not measure a column."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()

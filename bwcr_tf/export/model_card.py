@@ -1,18 +1,17 @@
 """MODEL_CARD.md of a run: what the model was trained on, how well it does, and its limits."""
 
-import csv
+import collections
 import json
 import pathlib
 
 import numpy as np
 
 from bwcr_tf.data import datasets
-from bwcr_tf.evaluation import significance, temperature
+from bwcr_tf.evaluation import scores, significance, temperature
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
-_AS_THEY_ARE = ("nll", "brier")  # the others are given in per cent
 
 _CARD = """# {method} on {dataset}, {ntr} training subjects, run {run}
 
@@ -116,48 +115,45 @@ _HOW = {
 
 
 def measured(folder, value):
-    """`read_scores` before and after the temperature `value`; None if it was another one."""
+    """`by_subject` before and after the temperature `value`; {} if it was another one."""
     try:
         same = json.loads((folder / "summary.json").read_text("utf-8"))["temperature"] == value
     except (OSError, ValueError, KeyError, TypeError):
         same = False
-    return [read_scores(folder / name) if same else None for name in _SCORES]
+    return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]
 
 
-def read_scores(path):
-    """Dict of (class, metric) to a mean for each subject [N]; None if there is no such file."""
-    if not path.exists():
-        return None
-    scores = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for metric in _METRICS:
-                if row[metric] and row[metric] != "nan":
-                    subjects = scores.setdefault((row["class"], metric), {})
-                    subjects.setdefault(row["subject"], []).append(float(row[metric]))
+def by_subject(rows):
+    """Dict of (class, metric) to the mean of each subject's volumes [N]; NaN is left out."""
+    values = collections.defaultdict(lambda: collections.defaultdict(list))
+    for row in rows:
+        for metric in _METRICS:
+            if not np.isnan(row.get(metric, np.nan)):
+                values[row["class"], metric][row["subject"]].append(row[metric])
     return {
-        key: np.array([np.mean(values) for values in subjects.values()])
-        for key, subjects in scores.items()
+        key: np.array([np.mean(found) for found in subjects.values()])
+        for key, subjects in values.items()
     }
 
 
-def to_table(scores, calibrated):
+def to_table(before, after):
     """Mean [95 % interval] over subjects before and after temperature, as a Markdown table."""
-    if not scores or not calibrated:
+    if not before or not after:
         return "Not measured yet: `python evaluate.py` fills in this table."
     lines = [
         "| metric | class | subjects | before | after |",
         "| --- | --- | --- | --- | --- |",
     ]
-    order = sorted(scores, key=lambda key: (_METRICS.index(key[1]), key[0] != "all"))
+    order = sorted(before, key=lambda key: (_METRICS.index(key[1]), key[0] != "all"))
     for name, metric in order:
-        cells = [to_cell(metric, table.get((name, metric))) for table in (scores, calibrated)]
-        count = len(scores[name, metric])
+        cells = [to_cell(metric, table.get((name, metric))) for table in (before, after)]
+        count = len(before[name, metric])
         lines.append(f"| {metric} | {name} | {count} | {cells[0]} | {cells[1]} |")
+    plain = " and ".join(metric for metric in _METRICS if not scores.METRICS[metric].unit)
     lines.append(
         "\nOn the test subjects, before and after division by the temperature: the mean over"
         "\nsubjects and its 95 % percentile bootstrap interval, subjects as the unit. Per cent,"
-        "\nexcept nll and brier; ece is of labelled foreground pixels, ece_all of all."
+        f"\nexcept {plain}; ece is of labelled foreground pixels, ece_all of all."
     )
     return "\n".join(lines)
 
@@ -166,7 +162,6 @@ def to_cell(metric, values):
     """`76.1 [70.2, 81.0]` of a metric's means for each subject [N], or of None."""
     if values is None:
         return "undefined"
-    factor = 1 if metric in _AS_THEY_ARE else 100
-    low, high = significance.bootstrap_interval(factor * values)
-    digits = 3 if factor == 1 else 1
-    return f"{factor * values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    shown = scores.METRICS[metric]
+    numbers = values.mean(), *significance.bootstrap_interval(values)
+    return "{} [{}, {}]".format(*(f"{shown.factor * n:.{shown.decimals}f}" for n in numbers))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from bwcr_tf.data import preprocess, scans
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, scan_folder, volumetry
-from bwcr_tf.system import command, files
+from bwcr_tf.system import command
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
@@ -50,7 +50,7 @@ def predict_all(paths, model, output, reorient=True):
                 image,
             )
             rows[name] = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
-            files.write(output / "volumes.csv", volumetry.to_csv(list(rows.values())))
+            volumetry.write_volumes(output, list(rows.values()))
         except DataError as error:
             failures.append(str(error))
         except Exception as error:  # a bad scan does not stop the others, whatever it does

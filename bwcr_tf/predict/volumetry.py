@@ -1,10 +1,10 @@
 """Volumes in ml of predicted structures, and their table, volumes.csv."""
 
 import csv
-import io
 
 import numpy as np
 
+from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
 SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
@@ -45,11 +45,6 @@ def read_volumes(output, model):
         return {row["scan"]: row for row in table}
 
 
-def to_csv(rows):
-    """volumes.csv as text, three decimals."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: v if isinstance(v, str) else f"{v:.3f}" for k, v in row.items()})
-    return text.getvalue()
+def write_volumes(output, rows):
+    """Writes `rows`, dicts of one set of columns, to volumes.csv in `output`: three decimals."""
+    files.write_csv(output / "volumes.csv", rows[0], rows, decimals=3)

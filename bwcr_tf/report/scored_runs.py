@@ -1,33 +1,21 @@
 """Scored runs: what is in their folders, and their scores by volume and by subject."""
 
 import collections
-import csv
 import json
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
 from bwcr_tf.data import datasets
-from bwcr_tf.evaluation import significance
+from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import published
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
 
-METRICS = {  # title: column of scores.csv, factor to what is shown, 1 where high is good else -1
-    "Dice": ("dice", 100, 1),
-    "ECE": ("ece", 100, -1),
-    "TACE×10": ("tace_paper", 1000, -1),  # the paper's convention
-    "TACE": ("tace", 100, -1),
-}
-FURTHER = {
-    "HD95 mm": ("hd95_mm", 1, -1),
-    "ECE of all pixels": ("ece_all", 100, -1),
-    "NLL": ("nll", 1, -1),
-    "Brier": ("brier", 1, -1),
-}
-_NUMBERS = {column for column, *_ in (METRICS | FURTHER).values()}
-TESTED = {name: METRICS[name] for name in published.METRICS}  # TACE's test is that of TACE×10
+MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
+FURTHER = [metric for metric in scores.METRICS.values() if metric not in MAIN]
+TESTED = [
+    m for m in MAIN if m.title in published.METRICS
+]  # the test of TACE is that of TACE×10
 
 
 class Run(NamedTuple):
@@ -41,7 +29,7 @@ class Run(NamedTuple):
     flags: dict
     spec: run_folder.RunSpec
     summary: dict
-    rows: list  # of scores.csv, dicts of texts
+    rows: list  # of scores.csv, see `scores`
     calibrated: list  # of scores_calibrated.csv
     last: list  # of scores_last.csv, the averages of the last step
     folder: pathlib.Path
@@ -96,19 +84,20 @@ def _load_run(folder):
     try:
         name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
         summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        keys = [(name, c) for name in spec.test for c in (*spec.classes, "all")]
+        expected = {(subject, c) for subject in spec.test for c in (*spec.classes, "all")}
         if not isinstance(summary["scores"], dict):
             raise ValueError("no scores in summary.json")
         tables = [
-            _rows(folder / f"scores{k}.csv", set(keys)) for k in ("", "_calibrated", "_last")
+            _rows(folder / f"scores{kind}.csv", expected)
+            for kind in ("", "_calibrated", "_last")
         ]
         if summary.get("temperature") == 1:
             tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        reason = error if isinstance(error, OSError) else repr(error)
-        raise DataError(f"{folder}: not a whole run ({reason})") from error
+        reason = error if isinstance(error, OSError | DataError) else repr(error)
+        raise DataError(f"{folder}: not a complete run ({reason})") from error
 
 
 def _dataset(flags):
@@ -124,17 +113,13 @@ def _rows(path, expected):
     """Rows of a table of scores, which must be of the `expected` subjects and classes."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = scores.read(path)
     found = collections.Counter((row["subject"], row["volume"], row["class"]) for row in rows)
     if {(subject, name) for subject, _, name in found} != expected or max(found.values()) > 1:
-        raise ValueError(
+        raise DataError(
             f"{path.name}: {len(rows)} rows; expected one for each class of each volume of the "
             "test subjects in split.json"
         )
-    numbers = [float(row[column] or 0) for row in rows for column in _NUMBERS]
-    if np.isinf(numbers).any():
-        raise ValueError(f"{path.name}: a score is infinite")
     return rows
 
 
@@ -160,15 +145,18 @@ def by_volume(found, column, rows="rows"):
     values = collections.defaultdict(list)
     for run in found:
         for row in getattr(run, rows):
-            if row[column] and (row["class"] != "all") == of_classes:
-                values[row["subject"], row["volume"], run.number].append(float(row[column]))
+            if column in row and (row["class"] != "all") == of_classes:
+                values[row["subject"], row["volume"], run.number].append(row[column])
     return {key: significance.mean(value) for key, value in values.items()}
 
 
 def differences(found, reference, rows="rows"):
-    """{metric: differences by subject [N]} in points, `found` minus `rows` of `reference`."""
+    """{title of a metric: differences by subject [N]} in points, `found` minus `reference`.
+
+    `rows` is the table of `reference` that counts.
+    """
     result = {}
-    for name, (column, factor, _) in TESTED.items():
-        pair = by_volume(found, column), by_volume(reference, column, rows)
-        result[name] = factor * significance.subject_differences(*pair)
+    for metric in TESTED:
+        pair = by_volume(found, metric.column), by_volume(reference, metric.column, rows)
+        result[metric.title] = metric.factor * significance.subject_differences(*pair)
     return result

@@ -3,33 +3,33 @@
 import numpy as np
 from scipy import stats
 
-from bwcr_tf.evaluation import significance
-from bwcr_tf.report import conventions, page, scored_runs, tables
-from bwcr_tf.report.cells import show
+from bwcr_tf.evaluation import scores, significance
+from bwcr_tf.report import page, scored_runs
+from bwcr_tf.report.tables import arrowed, by_ntr, score_table, show
 
 
 def further_table(dataset, found):
     """The scores of one data set that the paper doesn't have."""
     title = f"Further scores, {dataset}"
     note = "HD95 is the mean over classes; ECE in per cent."
-    return tables.score_table(title, "Method", tables.by_ntr(found), scored_runs.FURTHER, note)
+    return score_table(title, "Method", by_ntr(found), scored_runs.FURTHER, note)
 
 
 def temperature_table(setting, methods):
     """Calibration of {method: Runs} before and after temperature scaling."""
-    names = "ECE", "TACE×10", "ECE of all pixels", "NLL", "Brier"
-    metrics = [(scored_runs.METRICS | scored_runs.FURTHER)[name] for name in names]
+    names = "ece", "tace_paper", "ece_all", "nll", "brier"
+    metrics = [scores.METRICS[name] for name in names]
 
     def cells(found):
         yield show(scored_runs.average(found, "temperature"), 1, 2)
-        for column, factor, _ in metrics:
-            keys = "all", column, "mean"
+        for metric in metrics:
+            keys = "all", metric.column, "mean"
             pair = (
                 scored_runs.average(found, k, *keys) for k in ("scores", "scores_calibrated")
             )
-            yield " → ".join(show(value, factor, 3 if factor == 1 else 1) for value in pair)
+            yield " → ".join(show(value, metric.factor, metric.decimals) for value in pair)
 
-    header = ["T", *(f"{name} ↓" for name in names)]
+    header = ["T", *map(arrowed, metrics)]
     note = "Before → after division of the logits by the runs' temperatures; T is their mean."
     return page.of_methods(f"Temperature scaling, {setting}", methods, header, cells, note)
 
@@ -38,15 +38,12 @@ def selection_table(setting, methods):
     """What the choice of the averages by validation Dice does, against those of the last step."""
 
     def cells(found):
-        for column, factor, _ in scored_runs.METRICS.values():
-            pair = (scored_runs.by_volume(found, column, rows) for rows in ("rows", "last"))
-            yield " → ".join(
-                show(significance.mean(values.values()), factor) for values in pair
-            )
+        for metric in scored_runs.MAIN:
+            pair = (scored_runs.by_volume(found, metric.column, k) for k in ("rows", "last"))
+            means = (significance.mean(values.values()) for values in pair)
+            yield " → ".join(show(mean, metric.factor, metric.decimals) for mean in means)
 
-    header = [
-        f"{name} {tables.ARROWS[sign]}" for name, (*_, sign) in scored_runs.METRICS.items()
-    ]
+    header = map(arrowed, scored_runs.MAIN)
     note = "Per cent: of the selected averages → of the averages at the last step."
     return page.of_methods(f"Selection, {setting}", methods, header, cells, note)
 
@@ -58,7 +55,7 @@ def leakage_table(setting, methods):
     def cells(found):
         for name in classes:
             pair = (scored_runs.average(found, "leakage", name, key) for key in ("on", "off"))
-            yield "{} ({})".format(*(show(value, digits=2) for value in pair))
+            yield "{} ({})".format(*(show(value, decimals=2) for value in pair))
 
     note = (
         "Per cent: the probability that a class puts on the boundaries of other classes, away "
@@ -71,14 +68,16 @@ def truth_table(setting, methods):
     """Does ECE rank the methods as the error against the truth does?"""
     measures = {"total variation": ("truth", "variation"), "rms": ("truth", "rms")}
     measures |= {
-        m: ("scores", "all", scored_runs.METRICS[m][0], "mean") for m in ("ECE", "TACE")
+        scores.METRICS[name].title: ("scores", "all", name, "mean") for name in ("ece", "tace")
     }
     columns = [["Method", *methods]]
     ranks = []
     for name, keys in measures.items():
         values = [scored_runs.average(found, *keys) for found in methods.values()]
         ranks.append(stats.rankdata(values))
-        cells = [f"{show(v, digits=2)} ({r:g})" for v, r in zip(values, ranks[-1], strict=True)]
+        cells = [
+            f"{show(v, decimals=2)} ({r:g})" for v, r in zip(values, ranks[-1], strict=True)
+        ]
         columns.append([f"{name} ↓", *cells])
     floor = significance.mean(
         scored_runs.average(c, "truth", "label_variation") for c in methods.values()
@@ -91,14 +90,3 @@ def truth_table(setting, methods):
             ece, tace = (show(r, 1, 2, "+") for r in np.corrcoef(ranks)[0, 2:])
         note += f" Rank correlation with the total variation: ECE {ece}, TACE {tace}."
     return page.of_columns(f"Error against the truth, {setting}", columns, note)
-
-
-def conventions_table():
-    """ECE and TACE of one prediction set by each library's convention."""
-    rows = [
-        [name, *("" if value is None else show(value, 1, 4) for value in values), why]
-        for name, *values, why in conventions.compare()
-    ]
-    header = ["convention", "library", "ours", "library, sure", "ours, sure", "what it is"]
-    note = "Made-up predictions; in the `sure` set some confidences are exactly 1."
-    return page.Table("One prediction set by every convention", header, rows, note)

@@ -1,12 +1,12 @@
-"""The paper's tables, of scored runs; their settings; and the tests of their differences."""
+"""The paper's tables, of scored runs; their settings; the tests of their differences; cells."""
 
 import dataclasses
+import math
+
+import numpy as np
 
 from bwcr_tf.evaluation import significance
 from bwcr_tf.report import page, published, scored_runs
-from bwcr_tf.report.cells import interval, mean_sd, show, winner_of
-
-ARROWS = {1: "↑", -1: "↓"}  # by the sign in scores.METRICS
 
 
 def score_table(title, first, groups, metrics, note):
@@ -17,20 +17,21 @@ def score_table(title, first, groups, metrics, note):
     rows = list(dict.fromkeys(row for cells in groups.values() for row in cells))
     columns = [[first, *rows]]
     for column, cells in groups.items():
-        for name, metric in metrics.items():
-            top = f"{column} {name} {ARROWS[metric[-1]]}".strip()
+        for metric in metrics:
+            top = f"{column} {arrowed(metric)}".strip()
             found = [cells.get(row, []) for row in rows]
-            columns.append([top, *score_column(found, name, *metric)])
+            columns.append([top, *score_column(found, metric)])
     return page.of_columns(title, columns, note)
 
 
-def score_column(found, name, column, factor, sign):
+def score_column(found, metric):
     """`**76.1 ± 12.3** (76 ± 12)` of each Runs: the best in bold, the paper's as an aside."""
-    cells = [mean_sd(scored_runs.by_volume(some, column).values(), factor) for some in found]
-    winner = winner_of(cells, sign)
+    values = (scored_runs.by_volume(some, metric.column).values() for some in found)
+    cells = [mean_sd(each, metric.factor, metric.decimals) for each in values]
+    winner = winner_of(cells, metric.sign)
     for some, cell in zip(found, cells, strict=True):
         text = f"**{cell[0]}**" if cell is winner else cell[0]
-        theirs = some[0].reported.get(name) if text else None
+        theirs = some[0].reported.get(metric.title) if text else None
         yield text + (" ({} ± {})".format(*theirs) if theirs else "")
 
 
@@ -46,7 +47,7 @@ def main_table(dataset, found):
     rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
     note = f"{runs_note(rows)} N_tr before each metric. "
     note += paper_note(found) if any(run.reported for run in found) else ""
-    return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.METRICS, note)
+    return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.MAIN, note)
 
 
 def runs_note(rows):
@@ -74,7 +75,7 @@ def sweep_table(found):
     note = f"{runs_note(rows)} "
     note += paper_note(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
     return score_table(
-        f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.METRICS, note
+        f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.MAIN, note
     )
 
 
@@ -111,13 +112,13 @@ def settings_table(found):
 def test_table(title, found):
     """Tests of {what is compared: its `differences`}, Holm's family being a metric's rows."""
     columns = [["difference in points", *found]]
-    for metric, (*_, sign) in scored_runs.TESTED.items():
-        values = [row[metric] for row in found.values()]
+    for metric in scored_runs.TESTED:
+        values = [row[metric.title] for row in found.values()]
         p_values = [significance.permutation_test(row) for row in values]
         corrected = significance.holm(p_values)
-        columns.append([f"{metric} [95 %]"])
+        columns.append([f"{metric.title} [95 %]"])
         for row, p in zip(values, corrected, strict=True):
-            better = p < 0.05 and sign * row.mean() > 0
+            better = p < 0.05 and metric.sign * row.mean() > 0
             columns[-1].append(f"**{interval(row)}**" if better else interval(row))
         columns.append(["p", *(show(p, 1, 4) for p in p_values)])
         columns.append(["Holm", *(show(p, 1, 4) for p in corrected)])
@@ -128,3 +129,37 @@ def test_table(title, found):
         "metric. Bold: better at Holm's p < 0.05."
     )
     return page.of_columns(title, columns, note)
+
+
+def arrowed(metric):
+    """`Dice ↑`, `ECE ↓`: a metric's title and which way it is better."""
+    return f"{metric.title} {'↑' if metric.sign > 0 else '↓'}"
+
+
+def show(value, factor=100.0, decimals=1, sign=""):
+    """A fraction as text in units of 1 / `factor`; empty for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{round(factor * value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
+
+
+def interval(values):
+    """`−7.6 [−9.0, −6.1]`: mean and bootstrap interval of values [N]."""
+    low, high = significance.bootstrap_interval(values)
+    shown = [show(value, 1, 1, "+") for value in (significance.mean(values), low, high)]
+    return "{} [{}, {}]".format(*shown) if shown[0] else ""
+
+
+def mean_sd(values, factor, decimals):
+    """(`76.1 ± 12.3`, 76.1, 12.3) over what is not NaN."""
+    values = factor * np.array([value for value in values if not math.isnan(value)])
+    if not values.size:
+        return "", math.nan, math.nan
+    rounded = [round(float(value), decimals) for value in (values.mean(), values.std())]
+    return " ± ".join(f"{value:.{decimals}f}" for value in rounded), *rounded
+
+
+def winner_of(cells, sign):
+    """The `mean_sd` of the best mean; of equal ones that of the lower sd (Table 2)."""
+    known = [cell for cell in cells if not math.isnan(cell[1])]
+    return max(known, key=lambda cell: (sign * cell[1], -cell[2]), default=None)

@@ -1,6 +1,8 @@
 """Files that are whole or not there."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 
@@ -25,3 +27,14 @@ def write(path, content):
 def write_json(path, value):
     """Writes a file of JSON."""
     write(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_csv(path, columns, rows, decimals):
+    """Writes a table of dicts: floats with `decimals`, a cell that its row lacks empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = {k: f"{v:.{decimals}f}" if isinstance(v, float) else v for k, v in row.items()}
+        writer.writerow(cells)
+    write(path, text.getvalue())

@@ -72,7 +72,7 @@ class Monitor(keras.callbacks.Callback):
 
 def strip(case, probabilities, trainer):
     """The slice of a case with the most labels, as an RGB strip of five pictures."""
-    z = (case.label_map > 0).sum(axis=(1, 2)).argmax()
+    z = figures.fullest_slice(case.label_map)
     distance, weight = tf.constant(case.distance[z]), np.zeros_like(case.image[z])
     if trainer.method.consistency_weight is not None:
         weight = trainer.method.consistency_weight(distance, trainer.radius).numpy()

@@ -18,7 +18,7 @@ from conftest import ROOT, shared
 
 from bwcr_tf import metrics, unet
 from bwcr_tf.data import cache, datasets, preprocess
-from bwcr_tf.evaluation import inference
+from bwcr_tf.evaluation import scores
 from bwcr_tf.export import __main__ as export
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
@@ -102,7 +102,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     printed = run("evaluate.py", f"--run_dir={folder}").stdout
     assert "dice" in printed and "LV" in printed
     rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
-    assert list(rows[0]) == list(inference.COLUMNS)
+    assert list(rows[0]) == list(scores.COLUMNS)
     assert len(rows) == 4 * 4  # volumes; classes and `all`
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     subjects = spec.subjects("test", flags["data_dir"])

@@ -1,0 +1,83 @@
+"""What is on the page of a report, in which order: paragraphs, tables and figures of all runs."""
+
+from functools import partial
+
+from bwcr_tf.report import figures, scored_runs, supplementary_tables, tables
+
+
+def make_blocks(found, root, folder):
+    """The whole page: headings and paragraphs as Markdown, Tables and Figures."""
+    blocks = ["# Boundary-weighted logit consistency: results"]
+    blocks += [f"{len(found)} runs. Differences are in points, with 95 % bootstrap intervals."]
+    blocks += [*verdicts(found), tables.settings_table(found)]
+    for dataset, some in scored_runs.group(found, "dataset").items():
+        blocks += dataset_blocks(dataset, some, folder)
+    blocks += ["## The method", figures.loss_landscapes(folder), figures.weight_maps(folder)]
+    return blocks + figures.confidence_maps(folder, found, root)
+
+
+def verdicts(found):
+    """Does BWCR help? A line for each data set and N_tr."""
+    plain = [run for run in found if run.scale == 1]
+    for setting, some in scored_runs.group(plain, "setting").items():
+        methods = scored_runs.group(some, "label")
+        if methods.keys() >= {"DA", "BWCR"}:
+            against = scored_runs.differences(methods["BWCR"], methods["DA"])
+            parts = [
+                f"{metric} {tables.interval(values)}" for metric, values in against.items()
+            ]
+            yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
+
+
+def dataset_blocks(dataset, found, folder):
+    """The tables and figures of one data set."""
+    plain = [run for run in found if run.scale == 1]
+    blocks = [f"## {dataset}"]
+    if plain:
+        blocks.append(tables.main_table(dataset, plain))
+        blocks += figures.improvement(folder, dataset, plain)
+    for some in scored_runs.group(found, "ntr").values():
+        if any(run.scale != 1 for run in some):
+            blocks.append(tables.sweep_table(some))
+    for setting, some in scored_runs.group(plain, "setting").items():
+        blocks += [f"### {setting}"]
+        blocks += setting_blocks(setting, scored_runs.group(some, "label"), folder)
+    return [*blocks, supplementary_tables.further_table(dataset, plain)]
+
+
+def setting_blocks(setting, methods, folder):
+    """The blocks of one data set and N_tr, each of those {method: Runs} whose runs all have it."""
+    blocks = test_tables(setting, methods)
+    for key, make in (
+        ("calibrated", supplementary_tables.temperature_table),
+        ("last", supplementary_tables.selection_table),
+        ("reliability", partial(figures.reliability, folder)),
+        ("distance", partial(figures.by_distance, folder)),
+        ("leakage", supplementary_tables.leakage_table),
+        ("truth", supplementary_tables.truth_table),
+    ):
+        having = {
+            name: found
+            for name, found in methods.items()
+            if all(getattr(run, key, None) or run.summary.get(key) for run in found)
+        }
+        if having:
+            blocks.append(make(setting, having))
+    return blocks
+
+
+def test_tables(setting, methods):
+    """BWCR against all others, CR against the rest, and BWCR against all with a temperature."""
+    tests = {}
+    for title, ours, left_out in (("Tests", "BWCR", ()), ("Tests of CR", "CR", ("BWCR",))):
+        tests[title] = {
+            f"{ours} − {name}": scored_runs.differences(methods[ours], found)
+            for name, found in methods.items()
+            if ours in methods and name not in (ours, *left_out)
+        }
+    tests["Tests against temperature scaling"] = {
+        f"BWCR − ({name} with T)": scored_runs.differences(methods["BWCR"], found, "calibrated")
+        for name, found in methods.items()
+        if "BWCR" in methods and all(run.calibrated for run in found)
+    }
+    return [tables.test_table(f"{t}, {setting}", rows) for t, rows in tests.items() if rows]

@@ -1,0 +1,16 @@
+import numpy as np
+
+from bwcr_tf.evaluation import figures
+
+
+def test_reliability_of_no_foreground_is_an_empty_diagram(tmp_path):
+    table = {name: np.zeros(15) for name in ("count", "confidence", "correct")}
+    figures.reliability_diagram({"da": table}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_fullest_slice_counts_pixels_and_not_classes():
+    label_map = np.zeros((3, 2, 2), np.uint8)
+    label_map[1, 0] = 1
+    label_map[2, 0, 0] = 3
+    assert figures.fullest_slice(label_map) == 1

@@ -1,0 +1,88 @@
+import shutil
+
+import numpy as np
+import pytest
+from report_runs import of_method, write_run, write_runs
+
+from bwcr_tf.report import scored_runs
+from bwcr_tf.system.errors import DataError
+
+
+def test_hd95_is_the_mean_of_the_classes_and_ece_of_the_whole(tmp_path):
+    results = write_runs(tmp_path)
+    found = of_method(results, "cr")
+    assert set(scored_runs.by_volume(found, "hd95_mm").values()) == {4.0}
+    assert scored_runs.by_volume(found, "ece")["a", "a_ES", "1"] == 0.2
+
+
+def test_differences_pair_runs_and_volumes_of_a_subject(tmp_path):
+    results = write_runs(tmp_path)
+    found = scored_runs.differences(of_method(results, "bwcr"), of_method(results, "da"))
+    np.testing.assert_allclose(found["ECE"], [-15, -5])
+    only_run_1 = scored_runs.differences(of_method(results, "bwcr"), of_method(results, "cr"))
+    np.testing.assert_allclose(only_run_1["ECE"], [(-5 - 10) / 2, -3])
+    scaled = [run._replace(calibrated=run.rows, rows=[]) for run in of_method(results, "da")]
+    found = scored_runs.differences(of_method(results, "bwcr"), scaled, "calibrated")
+    np.testing.assert_allclose(found["ECE"], [-15, -5])
+
+
+def test_a_custom_data_set_goes_by_the_name_of_its_folder(tmp_path):
+    write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="../data/hippocampus")
+    assert scored_runs.load(tmp_path)[0].dataset == "hippocampus"
+
+
+def test_a_custom_data_set_is_not_taken_for_a_known_one(tmp_path):
+    write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="/data/acdc")
+    run = scored_runs.load(tmp_path)[0]
+    assert run.dataset == "acdc (nnunet)" and not run.reported
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a,a_ED,all", "c,a_ED,all"),  # a subject of no one's
+        ("b,b_ED,LV", "b,b_ED,RV"),  # twice
+        ("b,b_ED,LV", "b,b_ED,XX"),
+        (",0.02,", ",inf,"),
+        (",0.02,", ",high,"),
+        (",ece,", ",other,"),
+        (",0.02,0.15,0.01,0.3,0.1", ""),  # cut short
+    ],
+)
+def test_scores_that_are_not_those_of_the_split_are_refused(old, new, tmp_path):
+    results = write_runs(tmp_path)
+    path = results / "acdc/ntr5/da/run1/scores.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match="da/run1: not a complete run"):
+        scored_runs.load(results)
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    path = write_runs(tmp_path) / "acdc/ntr5/da/run1/scores.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match="da/run1: not a complete run .*0 rows"):
+        scored_runs.load(tmp_path)
+
+
+def test_a_split_that_was_changed_is_refused(tmp_path):
+    results = write_runs(tmp_path)
+    path = results / "acdc/ntr5/da/run1/split.json"
+    path.write_text(path.read_text().replace("2.66", "1.33"))
+    with pytest.raises(DataError, match="da/run1/split.json: it or flags.txt was changed"):
+        scored_runs.load(results)
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    results = write_runs(tmp_path)
+    shutil.copytree(results / "acdc/ntr5/da/run1", results / "copy")
+    with pytest.raises(DataError, match="copy: the same run as .*da/run1"):
+        scored_runs.load(results)
+
+
+def test_no_runs_and_broken_runs_are_errors_that_name_the_folder(tmp_path):
+    results = write_runs(tmp_path)
+    with pytest.raises(DataError, match="nowhere"):
+        scored_runs.load(results / "nowhere")
+    (results / "acdc/ntr5/da/run1/summary.json").write_text("{")
+    with pytest.raises(DataError, match="da/run1"):
+        scored_runs.load(results)

@@ -1,0 +1,34 @@
+import re
+
+from report_runs import of_method, write_run, write_runs
+
+from bwcr_tf.report import scored_runs, supplementary_tables
+
+
+def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
+    for run, shift in (1, 0.0), (2, 0.1):
+        for k, method in enumerate(("da", "cr", "bwcr")):
+            write_run(
+                tmp_path, method, run, [0.3 - 0.1 * k] * 3, "phantom",
+                temperature=1.1 + shift,
+                scores_calibrated={"all": {"ece": {"mean": 0.1 + shift}}},
+                leakage={c: {"on": 0.02 + shift, "off": None} for c in ("RV", "LV", "mean")},
+                truth={"variation": [0.1, 0.3, 0.2][k] + shift, "rms": 0.4, "label_variation": 0.2},
+            )  # fmt: skip
+    methods = scored_runs.group(scored_runs.load(tmp_path), "label")
+    table = supplementary_tables.temperature_table("", methods)
+    assert table.rows[0][:3] == ["DA", "1.15", "30.0 → 15.0"]
+    assert supplementary_tables.leakage_table("", methods).rows[2] == ["BWCR"] + ["7.00 ()"] * 3
+    table = supplementary_tables.truth_table("", methods)
+    assert [row[1] for row in table.rows] == ["15.00 (1)", "35.00 (3)", "25.00 (2)"]
+    assert [row[3] for row in table.rows] == ["30.00 (3)", "20.00 (2)", "10.00 (1)"]
+    assert "off by 20.0" in table.note and "ECE −0.50" in table.note
+
+
+def test_selection_is_shown_beside_the_last_step(tmp_path):
+    results = write_runs(tmp_path)
+    folder = results / "acdc/ntr5/da/run1"
+    changed = re.sub(r"(?<=,all,0.8,,)[\d.]+", "0.5", (folder / "scores.csv").read_text())
+    (folder / "scores_last.csv").write_text(changed)
+    row = supplementary_tables.selection_table("", {"DA": of_method(results, "da")[:1]}).rows[0]
+    assert row == ["DA", "80.0 → 80.0", "20.0 → 50.0", "10.0 → 10.0", "15.0 → 15.0"]

@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+from report_runs import write_run, write_runs
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.report import scored_runs, tables
+from bwcr_tf.training import run_folder
+
+
+def test_table_2_by_hand(tmp_path):
+    results = write_runs(tmp_path)
+    table = tables.main_table("acdc", [r for r in scored_runs.load(results) if r.scale == 1])
+    assert table.header[1:] == ["5: Dice ↑", "5: ECE ↓", "5: TACE×10 ↓", "5: TACE ↓"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert list(rows) == ["DA", "CR", "BWCR"]
+    ece = 100 * np.array([0.2, 0.3, 0.1, 0.22, 0.3, 0.1])
+    assert rows["DA"][1] == f"{ece.mean():.1f} ± {ece.std():.1f} (20 ± 14)"
+    assert rows["BWCR"][1] == "**8.7 ± 2.7** (11 ± 10)"
+    # tace_paper 0.01 is 1 per cent, which the paper prints as 10; tace 0.15 is 15 per cent
+    assert rows["CR"][2:] == ["10.0 ± 0.0 (5 ± 2)", "15.0 ± 0.0"]
+    assert "CR at 5: 1" in table.note and "another" in table.note
+
+
+def test_the_papers_setting_is_compared_without_a_warning(tmp_path):
+    results = write_runs(tmp_path)
+    settings = preprocess.Settings(num_classes=3, size=192, pixel_mm=1.33)
+    spec = run_folder.RunSpec("acdc", ("RV", "LV"), settings, ("c",), ("d",), ("a", "b"))
+    found = [
+        run._replace(flags=run.flags | {"steps": "50000"}, spec=spec)
+        for run in scored_runs.load(results)
+    ]
+    assert "another" not in tables.paper_note(found)
+    assert "another" in tables.paper_note(found[:-1] + scored_runs.load(results)[-1:])
+
+
+def test_winner_of_equal_means_has_the_lower_sd():
+    a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
+    assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
+    assert tables.winner_of([a, b, c], 1) == c and tables.winner_of([], 1) is None
+
+
+def test_table_1_has_da_as_0_and_a_row_for_each_lambda(tmp_path):
+    results = write_runs(tmp_path)
+    table = tables.sweep_table(scored_runs.load(results))
+    assert [row[0] for row in table.rows] == ["0 (DA)", "1", "10"]
+    assert table.rows[2][2] == "**10.0 ± 1.6** (16 ± 11)"
+    assert "2 run(s). Fewer runs: 1: 1, 10: 1. " in table.note
+
+
+def test_another_methods_lambda_is_a_row_of_its_own(tmp_path):
+    results = write_runs(tmp_path)
+    write_run(results / "half", "bwcr", 1, [0.12, 0.1, 0.08], scale=0.5)
+    table = tables.sweep_table(scored_runs.load(results))
+    assert [row[0] for row in table.rows] == ["0 (DA)", "1", "10", "BWCR × 0.5"]
+    assert table.rows[3][2] == "10.0 ± 1.6"  # the paper has none
+
+
+def test_tests_mark_what_bwcr_is_better_in_after_holm():
+    titles = [metric.title for metric in scored_runs.TESTED]
+    draw = np.random.default_rng(0).normal(size=(2, 20))
+    low, none = -3 + draw[0], draw[1] - draw[1].mean()
+    found = {"x": dict(zip(titles, (low, low, none), strict=True))}
+    found["y"] = dict(zip(titles, (-low, none, low), strict=True))
+    x, y = tables.test_table("title", found).rows
+    assert x[1].startswith("−") and y[1].startswith("**+")  # a higher Dice is better
+    assert x[4].startswith("**−") and not y[4].startswith("**")
+    assert (x[5], x[6]) == ("0.0001", "0.0002")
+    assert y[5] == y[6] == "1.0000"
+    alike, none = np.full(6, -1.0), np.array([-1.0, 1, -1, 1, -1, 1])
+    found = {"x": dict.fromkeys(titles, alike), "y": dict.fromkeys(titles, none)}
+    x = tables.test_table("title", found).rows[0]
+    assert x[5:7] == ["0.0312", "0.0625"] and not x[4].startswith("**")
