@@ -38,8 +38,8 @@ def loss_landscapes(folder, weights=(0.1, 1.0)):
     axes[0].set_ylabel("$z'$")
     figure.colorbar(drawn, ax=axes, label="$\\log_{10}$ loss")
     save(figure, folder / "loss_landscapes.png")
-    caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S wants a high z, "
-    caption += "whatever z' is; L_C holds z to z', the more the larger λ is."
+    caption = "Fig. 1. Eq. (1) for two classes at a pixel of class 2. L_S favours a high z, "
+    caption += "whatever z' is; L_C pulls z towards z', more strongly for a larger λ."
     return Figure(folder / "loss_landscapes.png", caption)
 
 
@@ -60,7 +60,7 @@ def weight_maps(folder):
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[], title=title)
     save(figure, path)
-    caption = "Fig. 2. Image, label, distance r and weight λ(r) at R = 10 pixels: the phantom."
+    caption = "Fig. 2. Image, label, distance r and weight λ(r) for R = 10 pixels (phantom)."
     return Figure(path, caption)
 
 
@@ -77,7 +77,7 @@ def improvement(folder, dataset, found):
     if not boxes:
         return []
     _draw_boxes(boxes, path)
-    return [Figure(path, f"Fig. 3, {dataset}. How much lower ECE is than DA's, by subject.")]
+    return [Figure(path, f"Fig. 3, {dataset}. Reduction of ECE relative to DA, by subject.")]
 
 
 def _draw_boxes(groups, path):
@@ -118,12 +118,12 @@ def confidence_maps(folder, found, root):
         path.write_bytes(earlier.read_bytes())
     else:
         return []
-    caption = "Fig. 4. True and predicted probabilities of a phantom's test patient."
+    caption = "Fig. 4. True and predicted probabilities of a test patient of the phantom."
     return [Figure(path, caption)]
 
 
 def _draw_confidence(found, path):
-    """The probability of each class, a row, by each network, on a patient that none has seen."""
+    """Probability of each class (rows) by each network, on a patient that none was trained on."""
     image, truth, predictions = _predictions(found)
     classes, columns = found[0].spec.classes, {"truth": truth, **predictions}
     shape = len(classes), len(columns) + 1
@@ -167,7 +167,9 @@ def reliability(folder, setting, methods):
         bins = [run.summary["reliability"] for run in found]
         curves[name] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
     reliability_diagram(curves, path)
-    return Figure(path, f"Reliability on true foreground, volumes and runs pooled: {setting}.")
+    return Figure(
+        path, f"Reliability on true foreground, pooled over volumes and runs: {setting}."
+    )
 
 
 def by_distance(folder, setting, methods):

@@ -30,7 +30,9 @@ def temperature_table(setting, methods):
             yield " → ".join(show(value, metric.factor, metric.decimals) for value in pair)
 
     header = ["T", *map(arrowed, metrics)]
-    note = "Before → after division of the logits by the runs' temperatures; T is their mean."
+    note = (
+        "Before → after dividing the logits by each run's temperature; T is the mean of these."
+    )
     return page.of_methods(f"Temperature scaling, {setting}", methods, header, cells, note)
 
 
@@ -44,7 +46,7 @@ def selection_table(setting, methods):
             yield " → ".join(show(mean, metric.factor, metric.decimals) for mean in means)
 
     header = map(arrowed, scored_runs.MAIN)
-    note = "Per cent: of the selected averages → of the averages at the last step."
+    note = "Per cent: averages selected by validation Dice → averages at the last step."
     return page.of_methods(f"Selection, {setting}", methods, header, cells, note)
 
 
@@ -58,8 +60,8 @@ def leakage_table(setting, methods):
             yield "{} ({})".format(*(show(value, decimals=2) for value in pair))
 
     note = (
-        "Per cent: the probability that a class puts on the boundaries of other classes, away "
-        "from its own (and what it puts off them, at the same distances from itself)."
+        "Per cent: mean probability of a class on the boundaries of other classes, away from its "
+        "own boundary (in parentheses: elsewhere, at the same distances from its own boundary)."
     )
     return page.of_methods(f"Confidence leakage, {setting}", methods, classes, cells, note)
 
@@ -83,10 +85,10 @@ def truth_table(setting, methods):
         scored_runs.average(c, "truth", "label_variation") for c in methods.values()
     )
     note = (
-        f"Per cent (rank), near the foreground. The drawn label is off by {show(floor)} itself."
+        f"Per cent (rank), near the foreground. The sampled label is itself {show(floor)} off."
     )
     if len(methods) > 2:
         with np.errstate(invalid="ignore"):  # NaN where all ranks are tied
             ece, tace = (show(r, 1, 2, "+") for r in np.corrcoef(ranks)[0, 2:])
         note += f" Rank correlation with the total variation: ECE {ece}, TACE {tace}."
-    return page.of_columns(f"Error against the truth, {setting}", columns, note)
+    return page.of_columns(f"Error against the true probabilities, {setting}", columns, note)

@@ -45,7 +45,7 @@ def main_table(dataset, found):
     """Table 2 of one data set."""
     groups = by_ntr(found)
     rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
-    note = f"{runs_note(rows)} N_tr before each metric. "
+    note = f"{runs_note(rows)} The number before each metric is N_tr."
     note += paper_note(found) if any(run.reported for run in found) else ""
     return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.MAIN, note)
 
@@ -72,7 +72,7 @@ def sweep_table(found):
     rows = {
         w if w != "0" else "0 (DA)": c for w, c in scored_runs.group(swept, "sweep_row").items()
     }
-    note = f"{runs_note(rows)} "
+    note = runs_note(rows)
     note += paper_note(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
     return score_table(
         f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.MAIN, note
@@ -80,13 +80,13 @@ def sweep_table(found):
 
 
 def paper_note(found):
-    """What to mind when the paper's numbers stand beside those of `found`."""
+    """How to read the paper's numbers beside those of `found`; starts with a space."""
     theirs = published.SETTINGS["steps"], published.SETTINGS["size"]
     ours = {(run.flags["steps"], str(run.spec.settings.size)) for run in found}
-    note = "In parentheses: the paper's."
+    note = " In parentheses: the paper's."
     if ours != {theirs}:
-        note += f" Its setting is another one ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
-        note += "see Settings): compare orders and differences, not levels."
+        note += f" Its setting differs ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
+        note += "see Settings): compare rankings and differences, not absolute values."
     return note
 
 
@@ -105,7 +105,7 @@ def settings_table(found):
         ]
         rows.append([dataset, str(len(some)), *map(" and ".join, values)])
     rows.append(["the paper", "", *published.SETTINGS.values()])
-    note = "Two values in a cell: runs of different settings are mixed and do not compare."
+    note = "Two values in a cell: runs of different settings are mixed and are not comparable."
     return page.Table("Settings", ["data set", "runs", *published.SETTINGS], rows, note)
 
 
@@ -124,9 +124,9 @@ def test_table(title, found):
         columns.append(["Holm", *(show(p, 1, 4) for p in corrected)])
     counts = sorted({values.size for row in found.values() for values in row.values()})
     note = (
-        f"{' or '.join(map(str, counts))} subjects, each the mean of its volumes and of the runs "
-        "that both have. Paired sign flips, n = 10,000, two-sided; Holm over the rows of a "
-        "metric. Bold: better at Holm's p < 0.05."
+        f"{' or '.join(map(str, counts))} subjects, each averaged over its volumes and the runs "
+        "that both methods have. Two-sided paired permutation test (sign flips, n = 10,000); "
+        "Holm's correction over the rows of a metric. Bold: better at Holm's p < 0.05."
     )
     return page.of_columns(title, columns, note)
 

@@ -22,7 +22,7 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
     table = supplementary_tables.truth_table("", methods)
     assert [row[1] for row in table.rows] == ["15.00 (1)", "35.00 (3)", "25.00 (2)"]
     assert [row[3] for row in table.rows] == ["30.00 (3)", "20.00 (2)", "10.00 (1)"]
-    assert "off by 20.0" in table.note and "ECE −0.50" in table.note
+    assert "itself 20.0 off" in table.note and "ECE −0.50" in table.note
 
 
 def test_selection_is_shown_beside_the_last_step(tmp_path):
