@@ -35,10 +35,8 @@ def permutation_test(differences, resamples=10_000, seed=0):
     All 2^N flips are counted if they are no more than `resamples`; otherwise that many are drawn
     and the data themselves are counted as one more. NaN without data.
     """
-    if len(differences) < 2:
-        return (
-            1.0 if len(differences) else np.nan
-        )  # SciPy wants two; a flip keeps the size of one
+    if len(differences) < 2:  # SciPy wants two; a flip leaves the size of one as it is
+        return 1.0 if len(differences) else np.nan
     found = stats.permutation_test(
         (differences,),
         lambda values, axis: np.abs(np.mean(values, axis=axis)),  # both tails in one

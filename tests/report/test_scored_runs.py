@@ -8,10 +8,13 @@ from bwcr_tf.report import scored_runs
 from bwcr_tf.system.errors import DataError
 
 
-def test_hd95_is_the_mean_of_the_classes_and_ece_of_the_whole(tmp_path):
+def test_hd95_is_the_mean_of_the_classes_and_all_else_of_the_whole(tmp_path):
     results = write_runs(tmp_path)
+    path = results / "acdc/ntr5/cr/run1/scores.csv"
+    path.write_text(path.read_text().replace(",RV,0.8,", ",RV,0.2,"))
     found = of_method(results, "cr")
     assert set(scored_runs.by_volume(found, "hd95_mm").values()) == {4.0}
+    assert set(scored_runs.by_volume(found, "dice").values()) == {0.8}
     assert scored_runs.by_volume(found, "ece")["a", "a_ES", "1"] == 0.2
 
 
@@ -41,7 +44,8 @@ def test_a_custom_data_set_is_not_taken_for_a_known_one(tmp_path):
     ("old", "new"),
     [
         ("a,a_ED,all", "c,a_ED,all"),  # a subject of no one's
-        ("b,b_ED,LV", "b,b_ED,RV"),  # twice
+        ("b,b_ED,LV", "b,b_ED,RV"),  # twice, and none of LV
+        ("a,a_ES,LV", "a,a_ED,LV"),  # twice
         ("b,b_ED,LV", "b,b_ED,XX"),
         (",0.02,", ",inf,"),
         (",0.02,", ",high,"),
