@@ -8,11 +8,13 @@ import math
 
 import tensorflow as tf
 
+from bwcr_tf.boundary import PAPER_SIZE
+
 # T_psi of the paper (Sec. 4), "the same parameter ranges as in [31]" (Zhang et al., TMI 2020).
 # Rotation, scale and translation follow the authors' code, which is narrower than [31] in scale.
 RANGES = {
     "rotation_deg": (-20.0, 20.0),
-    "translation": (-10.0, 10.0),  # px on a grid of 192
+    "translation": (-10.0, 10.0),  # px of the paper's grid
     "scale": (0.75, 1.25),
     "shear_deg": (-5.0, 5.0),
 }
@@ -22,7 +24,7 @@ def sample(count, size, seed, probability=0.5):
     """Random view_to_image matrices [count, 3, 3] about the centre of a size x size grid.
 
     Rotation, translation, scale and shear are each active with `probability`, independently
-    for each matrix (Sec. 4). Translation scales with the grid: its range holds at 192 px.
+    for each matrix (Sec. 4). Translation scales with the grid.
     """
     gate_seed, value_seed = tf.unstack(tf.random.split(seed))
     gates = tf.random.stateless_uniform([4, count], gate_seed) < probability
@@ -33,7 +35,7 @@ def sample(count, size, seed, probability=0.5):
         return tf.where(gates[gate], low + (high - low) * unit[row], identity)
 
     radians = math.pi / 180
-    pixels = size / 192
+    pixels = size / PAPER_SIZE
     return compose(
         shift(
             pixels * value("translation", 0, 0, 0.0), pixels * value("translation", 1, 0, 0.0)

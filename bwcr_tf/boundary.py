@@ -3,6 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
+PAPER_SIZE = (
+    192  # pixels across the paper's grid (Sec. 4), for which lengths in pixels are given
+)
+
 
 def distance(label_map, num_classes):
     """r [H, W] float32, in pixels, of a label map [H, W]; infinite where no foreground is.

@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from bwcr_tf.boundary import PAPER_SIZE
+
 # (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
 # 2020 (BigAug; gamma, scale, shift and blur as there), its sharpening of 10-30 and noise of
 # 0.1-1.0 being meant for z-scored images; ours are what looks right on images in [0, 1].
@@ -12,11 +14,11 @@ RANGES = {
     "gamma": (0.5, 2.0, 1.0),
     "scale": (0.9, 1.1, 1.0),
     "shift": (-0.1, 0.1, 0.0),
-    "blur_sigma": (0.25, 1.5, 0.0),  # px on a grid of 192
+    "blur_sigma": (0.25, 1.5, 0.0),  # px of the paper's grid
     "sharpening": (1.0, 3.0, 0.0),
     "noise_sd": (0.01, 0.1, 0.0),
 }
-_SHARPENING_SIGMA = 1.0  # px on a grid of 192: the blur in I + a (I - blur(I))
+_SHARPENING_SIGMA = 1.0  # px of the paper's grid: the blur in I + a (I - blur(I))
 
 
 def sample(count, seed, probability=0.5):
@@ -39,7 +41,7 @@ def sample(count, seed, probability=0.5):
 
 def apply(images, parameters, seed):
     """Images [B, H, W, 1] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
-    pixels = images.shape[1] / 192
+    pixels = images.shape[1] / PAPER_SIZE
     radius = max(6, math.ceil(4 * pixels * RANGES["blur_sigma"][1]))
     images = tf.pow(tf.maximum(images, 0.0), parameters["gamma"])
     images = parameters["scale"] * images + parameters["shift"]

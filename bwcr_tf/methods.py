@@ -1,4 +1,4 @@
-"""The methods of Table 2: what each puts into the blanks of Eq. (2), L_S + lambda(r) L_C."""
+"""The methods: what each puts into the blanks of Eq. (2), L_S + lambda(r) L_C."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from functools import partial
 import tensorflow as tf
 
 from bwcr_tf import losses
+from bwcr_tf.boundary import PAPER_SIZE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,44 +16,62 @@ class Method:
 
     augment: bool
     supervised_loss: Callable  # (labels, logits) [B, H, W, C] -> [B, H, W]
-    consistency_weight: Callable | None = None  # (distance [B, H, W], radius) -> [B, H, W]
+    consistency_loss: Callable | None = None  # (logits, other logits) -> [B, H, W]
+    consistency_weight: Callable | None = None  # distance [B, H, W] -> [B, H, W]
 
     @property
     def num_views(self):
         """Consistency compares two views of an image; all else needs one."""
-        return 1 if self.consistency_weight is None else 2
+        return 1 if self.consistency_loss is None else 2
 
 
-def constant(value):
+def constant(distance, value):
     """lambda of Eq. (1): the same weight [B, H, W] at any distance."""
-
-    def weight(distance, radius=None):
-        del radius
-        return tf.fill(tf.shape(distance), value)
-
-    return weight
+    return tf.fill(tf.shape(distance), value)
 
 
-def boundary_ramp(minimum, maximum):
-    """lambda(r) of Eq. (3), falling from maximum + minimum at r = 0 to minimum at r >= radius."""
+def boundary_ramp(distance, minimum, maximum, radius):
+    """lambda(r) of Eq. (3), falling from maximum + minimum at r = 0 to minimum at r >= R.
 
-    def weight(distance, radius=10.0):
-        return maximum * tf.maximum(radius - distance, 0.0) / radius + minimum
+    Args:
+      distance: r [B, H, W] in pixels.
+      radius: R in pixels of the paper's grid; it scales with W.
+    """
+    radius = radius * distance.shape[-1] / PAPER_SIZE
+    return maximum * tf.maximum(radius - distance, 0.0) / radius + minimum
 
-    return weight
 
-
+_ce = losses.cross_entropy
 _svls = partial(losses.svls_cross_entropy, sigma=1.0)
 _margin = partial(losses.margin_cross_entropy, margin=10.0, weight=0.1)
+_focal = partial(losses.focal_cross_entropy, gamma=3.0)
+_ls = partial(losses.smoothed_cross_entropy, smoothing=0.1)
+_ecp = partial(losses.confidence_penalty_cross_entropy, weight=0.1)
+_nacl = partial(losses.neighbor_cross_entropy, weight=0.1)
+_l1ace = partial(losses.calibration_cross_entropy, bins=20)
+_square, _js, _cos = losses.squared_difference, losses.jensen_shannon, losses.cosine_distance
+_one = partial(constant, value=1.0)
+_ramp = partial(boundary_ramp, minimum=0.01, maximum=1.0, radius=10.0)
 
 # fmt: off
 METHODS = {
-    #                  augment  L_S                   lambda(r)
-    "baseline": Method(False,   losses.cross_entropy, None),
-    "da":       Method(True,    losses.cross_entropy, None),
-    "svls":     Method(True,    _svls,                None),
-    "mls":      Method(True,    _margin,              None),
-    "cr":       Method(True,    losses.cross_entropy, constant(1.0)),
-    "bwcr":     Method(True,    losses.cross_entropy, boundary_ramp(0.01, 1.0)),
+    #                  augment  L_S                    L_C      lambda(r)
+    "baseline": Method(False,   _ce),
+    "da":       Method(True,    _ce),
+    "svls":     Method(True,    _svls),
+    "mls":      Method(True,    _margin),
+    "cr":       Method(True,    _ce,                   _square, _one),
+    "bwcr":     Method(True,    _ce,                   _square, _ramp),
+    # What the paper is compared with besides
+    "focal":    Method(True,    _focal),
+    "ls":       Method(True,    _ls),
+    "ecp":      Method(True,    _ecp),
+    "nacl":     Method(True,    _nacl),
+    "dice_ce":  Method(True,    losses.dice_cross_entropy),
+    "l1ace":    Method(True,    _l1ace),
+    # Its future work: other consistency losses
+    "cr_js":    Method(True,    _ce,                   _js,     _one),
+    "bwcr_js":  Method(True,    _ce,                   _js,     _ramp),
+    "bwcr_cos": Method(True,    _ce,                   _cos,    _ramp),
 }
 # fmt: on

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from bwcr_tf import affine, losses
+from bwcr_tf import affine
 
 
 class Trainer(keras.Model):
@@ -11,17 +11,15 @@ class Trainer(keras.Model):
 
     Args:
       network: keras.Model, images [B, H, W, 1] -> logits [B, H, W, C].
-      method: the row of `methods.METHODS` that fills in L_S and lambda(r).
-      radius: R of Eq. (3) in pixels of this grid.
+      method: the row of `methods.METHODS` that fills in L_S, L_C and lambda(r).
       consistency_scale: factor on lambda(r), for Table 1.
       decay: of the exponential moving average of all weights, BatchNorm's statistics included.
     """
 
-    def __init__(self, network, method, radius=10.0, consistency_scale=1.0, decay=0.99):
+    def __init__(self, network, method, consistency_scale=1.0, decay=0.99):
         super().__init__()
         self.network = network
         self.method = method
-        self.radius = radius
         self.consistency_scale = consistency_scale
         self.ema = tf.train.ExponentialMovingAverage(decay)
         self.averaged = [
@@ -31,10 +29,6 @@ class Trainer(keras.Model):
         self.trackers = {
             name: keras.metrics.Mean(name) for name in ("loss", "supervised", "consistency")
         }
-
-    def call(self, images):
-        """Logits [B, H, W, C] of images [B, H, W, 1], untransformed."""
-        return self.network(images)
 
     @property
     def averages(self):
@@ -46,32 +40,36 @@ class Trainer(keras.Model):
 
         A pixel that a view did not see counts as zero in the terms that need this view.
         """
-        labels, distance = batch["labels"], batch["distance"]
         logits, visible = zip(*self.image_logits(batch), strict=True)
-        supervised = tf.reduce_mean(visible[0] * self.method.supervised_loss(labels, logits[0]))
+        supervised_loss = self.method.supervised_loss(batch["labels"], logits[0])
+        supervised = tf.reduce_mean(visible[0] * supervised_loss)
         consistency = 0.0
-        if self.method.consistency_weight is not None:
-            weight = self.method.consistency_weight(distance, self.radius)
-            weight *= self.consistency_scale * visible[0] * visible[1]
-            consistency = tf.reduce_mean(weight * losses.squared_difference(*logits))
+        if self.method.consistency_loss is not None:
+            weight = self.weight(batch["distance"]) * visible[0] * visible[1]
+            consistency = tf.reduce_mean(weight * self.method.consistency_loss(*logits))
         return {
             "loss": supervised + consistency,
             "supervised": supervised,
             "consistency": consistency,
         }
 
+    def weight(self, distance):
+        """lambda(r) of Eq. (3) [B, H, W], times the scale of Table 1."""
+        return self.consistency_scale * self.method.consistency_weight(distance)
+
     def image_logits(self, batch):
-        """g(X; theta, phi, psi) of Sec. 3 for each view: (logits in the image frame, visible)."""
+        """g(X; theta, phi, psi) of Sec. 3 for each view: (logits in the image frame, visible).
+
+        Logits are zero where the view did not see.
+        """
         height, width = batch["distance"].shape[1:]
         for view, view_to_image in zip(
             tf.unstack(batch["views"]), tf.unstack(batch["view_to_image"]), strict=True
         ):
             image_to_view = affine.invert(view_to_image)
-            view_logits = self.network(view, training=True)
-            yield (
-                affine.warp(view_logits, image_to_view),
-                affine.visible(image_to_view, height, width),
-            )
+            logits = affine.warp(self.network(view, training=True), image_to_view)
+            visible = affine.visible(image_to_view, height, width)
+            yield visible[..., None] * logits, visible
 
     def train_step(self, batch):
         """One update of weights and averages on a batch of `pipeline.batches`; its mean losses."""

@@ -1,8 +1,12 @@
 import pathlib
+from functools import partial
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage, special, stats
+from scipy.spatial import distance
 
 from bwcr_tf import losses, methods
 
@@ -77,15 +81,131 @@ def test_squared_difference_sums_over_classes():
     )
 
 
+LOG_P = np.float64(LOGITS) - special.logsumexp(np.float64(LOGITS), -1, keepdims=True)
+P, ONE_HOT = np.exp(LOG_P), np.eye(4)[LABEL_MAP]
+
+
+def test_focal_equals_keras_and_without_gamma_is_cross_entropy():
+    keras_loss = keras.losses.CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=3.0, from_logits=True, reduction="none"
+    )
+    expected = keras_loss(LABELS, LOGITS)
+    np.testing.assert_allclose(losses.focal_cross_entropy(LABELS, LOGITS), expected, atol=1e-5)
+    plain = losses.cross_entropy(LABELS, LOGITS)
+    np.testing.assert_allclose(
+        losses.focal_cross_entropy(LABELS, LOGITS, gamma=0.0), plain, rtol=1e-5
+    )
+
+
+def test_smoothed_equals_keras():
+    keras_loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.1, reduction="none"
+    )
+    np.testing.assert_allclose(
+        losses.smoothed_cross_entropy(LABELS, LOGITS), keras_loss(LABELS, LOGITS), rtol=1e-5
+    )
+
+
+def test_confidence_penalty_subtracts_the_entropy():
+    expected = -(ONE_HOT * LOG_P).sum(-1) - 0.1 / 4 * stats.entropy(P, axis=-1)
+    found = losses.confidence_penalty_cross_entropy(LABELS, LOGITS)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_neighbor_penalty_is_the_distance_of_logits_to_the_shares_of_classes():
+    shares = ndimage.uniform_filter(ONE_HOT, size=(1, 3, 3, 1), mode="nearest")
+    expected = -(ONE_HOT * LOG_P).sum(-1) + 0.1 * np.abs(LOGITS - shares).mean(-1)
+    np.testing.assert_allclose(
+        losses.neighbor_cross_entropy(LABELS, LOGITS), expected, rtol=1e-5
+    )
+
+
+def test_dice_is_that_of_keras_over_the_batch_and_the_same_at_every_pixel():
+    """Keras' Dice loss over all axes is one class's; ours is the mean over foreground classes."""
+    p = tf.nn.softmax(LOGITS)
+    expected = np.mean([float(keras.losses.dice(LABELS[..., c], p[..., c])) for c in (1, 2, 3)])
+    added = losses.dice_cross_entropy(LABELS, LOGITS) - losses.cross_entropy(LABELS, LOGITS)
+    np.testing.assert_allclose(added, np.full(LABEL_MAP.shape, expected), rtol=1e-4)
+
+
+def soft_binned_error(p, y, bins):
+    """mL1-ACE of one class in one image, pixel by pixel."""
+    centres = (np.arange(bins) + 0.5) / bins
+    shares = np.maximum(1 - np.abs(p[:, None] - centres) * bins, 0)
+    shares[p < centres[0], 0] = shares[p > centres[-1], -1] = 1
+    mass = shares.sum(0)
+    filled = mass > 0
+    return np.mean(np.abs((shares * (p - y)[:, None]).sum(0)[filled] / mass[filled]))
+
+
+@pytest.mark.parametrize("bins", [4, 20])
+def test_calibration_error_is_that_of_every_image_and_class_pixel_by_pixel(bins):
+    added = losses.calibration_cross_entropy(LABELS, LOGITS, bins)
+    added = (added - losses.cross_entropy(LABELS, LOGITS)).numpy()
+    for b in range(2):
+        of_classes = [
+            soft_binned_error(P[b, ..., c].ravel(), ONE_HOT[b, ..., c].ravel(), bins)
+            for c in range(4)
+        ]
+        np.testing.assert_allclose(added[b], np.mean(of_classes), rtol=1e-3)
+
+
+def test_calibration_error_of_a_sure_and_right_predictor_vanishes():
+    sure = 50.0 * LABELS
+    loss = losses.calibration_cross_entropy(LABELS, sure)
+    np.testing.assert_allclose(loss, np.zeros(LABEL_MAP.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "l1ace"])
+def test_a_loss_of_the_whole_image_leaves_out_what_the_view_did_not_see(name):
+    loss = methods.METHODS[name].supervised_loss
+    unseen = np.pad(LOGITS, [(0, 0), (0, 3), (0, 0), (0, 0)])
+    labels = np.pad(LABELS, [(0, 0), (0, 3), (0, 0), (0, 0)], "edge")
+    found = loss(tf.constant(labels), tf.constant(unseen))[:, :-3]
+    np.testing.assert_allclose(found, loss(LABELS, LOGITS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_the_gradient_of_a_loss_equals_finite_differences(name):
+    loss = methods.METHODS[name].supervised_loss
+    if name == "l1ace":  # which jumps where a bin gets its first pixel: few bins are all full
+        loss = partial(loss, bins=2)
+    rng = np.random.default_rng(1)
+    direction = tf.constant(rng.standard_normal(LOGITS.shape), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(LOGITS)
+        total = tf.reduce_sum(loss(LABELS, LOGITS))
+    slope = float(tf.reduce_sum(tape.gradient(total, LOGITS) * direction))
+    ends = [float(tf.reduce_sum(loss(LABELS, LOGITS + s * direction))) for s in (2e-3, -2e-3)]
+    assert (ends[0] - ends[1]) / 4e-3 == pytest.approx(slope, rel=2e-2, abs=2e-2)
+
+
+def test_jensen_shannon_equals_scipy():
+    other = tf.random.stateless_normal(LOGITS.shape, [1, 2])
+    expected = distance.jensenshannon(P, special.softmax(np.float64(other), -1), axis=-1) ** 2
+    np.testing.assert_allclose(losses.jensen_shannon(LOGITS, other), expected, atol=1e-6)
+    far = losses.jensen_shannon(tf.constant([[[[90.0, 0]]]]), tf.constant([[[[0.0, 90]]]]))
+    assert float(far[0, 0, 0]) == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_cosine_distance_equals_scipy():
+    other = tf.random.stateless_normal(LOGITS.shape, [1, 2])
+    pairs = zip(LOGITS.numpy().reshape(-1, 4), other.numpy().reshape(-1, 4), strict=True)
+    expected = np.reshape([distance.cosine(z, w) for z, w in pairs], LABEL_MAP.shape)
+    np.testing.assert_allclose(losses.cosine_distance(LOGITS, other), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "r, expected", [(0, 1.01), (5, 0.51), (10, 0.01), (25, 0.01), (np.inf, 0.01)]
 )
 def test_boundary_ramp_is_equation_3(r, expected):
-    weight = methods.METHODS["bwcr"].consistency_weight(tf.constant([float(r)]))
-    assert float(weight[0]) == pytest.approx(expected, rel=1e-5)
+    weight = methods.METHODS["bwcr"].consistency_weight
+    np.testing.assert_allclose(weight(tf.fill([192], float(r))), expected, rtol=1e-5)
+    half = weight(tf.fill([96], r / 2))  # the same place on a grid of half the resolution
+    np.testing.assert_allclose(half, expected, rtol=1e-5)
 
 
 def test_only_consistency_methods_have_two_views():
-    views = {name: method.num_views for name, method in methods.METHODS.items()}
-    assert views == {"baseline": 1, "da": 1, "svls": 1, "mls": 1, "cr": 2, "bwcr": 2}
+    two = {name for name, method in methods.METHODS.items() if method.num_views == 2}
+    assert two == {"cr", "bwcr", "cr_js", "bwcr_js", "bwcr_cos"}
     np.testing.assert_array_equal(methods.METHODS["cr"].consistency_weight(tf.zeros([2, 3])), 1)

@@ -1,18 +1,22 @@
+import dataclasses
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 from test_pipeline import slices
 
-from bwcr_tf import affine, pipeline, unet
-from bwcr_tf.methods import METHODS
+from bwcr_tf import pipeline, unet
+from bwcr_tf.methods import METHODS, boundary_ramp
 from bwcr_tf.trainer import Trainer
 
 
-def make(name="bwcr", dtype="float32", **kwargs):
+def make(name="bwcr", dtype="float32", method=None, **kwargs):
     keras.utils.set_random_seed(0)
     network = unet.build_unet(32, 3, width=4, dtype=dtype)
-    trainer = Trainer(network, METHODS[name], **kwargs)
+    trainer = Trainer(network, method or METHODS[name], **kwargs)
     trainer.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return trainer
 
@@ -28,30 +32,49 @@ def test_a_step_trains_and_only_consistency_methods_have_its_term(name):
     before = [w.numpy() for w in trainer.network.trainable_variables]
     terms = {k: float(v) for k, v in trainer.train_step(batch(name)).items()}
     assert all(np.isfinite(list(terms.values())))
-    assert (terms["consistency"] > 0) == (name in ("cr", "bwcr"))
+    assert (terms["consistency"] > 0) == ("cr" in name)
     assert terms["loss"] == pytest.approx(terms["supervised"] + terms["consistency"], rel=1e-5)
     after = trainer.network.trainable_variables
     assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
 
 
+def to_image(view_logits, view_to_image):
+    """Logits [H, W, C] of a view in the image frame, and where the view saw it, by SciPy."""
+    image_to_view = np.linalg.inv(np.float64(view_to_image))
+    swap = np.eye(3)[[1, 0, 2]]  # SciPy's coordinates are (row, column)
+    by_row = swap @ image_to_view @ swap
+    padded = np.pad(np.float64(view_logits), [(2, 2), (2, 2), (0, 0)])  # zero outside
+    offset = by_row[:2, 2] + 2 - by_row[:2, :2] @ [2, 2]
+    warped = [
+        ndimage.affine_transform(padded[..., c], by_row[:2, :2], offset, order=1)
+        for c in range(padded.shape[-1])
+    ]
+    rows, columns = np.mgrid[:32, :32]
+    x, y, _ = np.tensordot(image_to_view, [columns, rows, np.ones((32, 32))], 1)
+    seen = (np.abs(x - 15.5) <= 15.501) & (np.abs(y - 15.5) <= 15.501)
+    return np.stack(warped, -1)[2:-2, 2:-2], seen
+
+
 def test_objective_is_equation_2_recomputed_in_numpy():
-    trainer, data = make(radius=4.0, consistency_scale=0.5), batch()
-    stack = np.stack(
-        [np.asarray(trainer.network(v, training=True), np.float64) for v in data["views"]]
-    )
-    matrices = [affine.invert(m) for m in data["view_to_image"]]
-    z, other = (
-        np.float64(affine.warp(tf.constant(s, tf.float32), m))
-        for s, m in zip(stack, matrices, strict=True)
-    )
-    seen, both = (np.float64(affine.visible(m, 32, 32)) for m in matrices)
+    """Warps, inverses and visibility are SciPy's and NumPy's here."""
+    method = dataclasses.replace(
+        METHODS["bwcr"],
+        consistency_weight=partial(boundary_ramp, minimum=0.01, maximum=1.0, radius=24.0),
+    )  # R is 4 pixels on this grid
+    trainer, data = make(method=method, consistency_scale=0.5), batch()
+    frames = []
+    for view, matrices in zip(data["views"], data["view_to_image"], strict=True):
+        pairs = trainer.network(view, training=True).numpy(), matrices.numpy()
+        frames.append([np.stack(found) for found in zip(*map(to_image, *pairs), strict=True)])
+    (z, seen), (other, other_seen) = frames
     log_p = z - np.log(np.exp(z).sum(-1, keepdims=True))
     supervised = np.mean(seen * -(np.float64(data["labels"]) * log_p).sum(-1))
     weight = np.maximum(4.0 - np.float64(data["distance"]), 0) / 4.0 + 0.01
-    consistency = np.mean(0.5 * weight * seen * both * ((z - other) ** 2).sum(-1))
-    terms = make(radius=4.0, consistency_scale=0.5).objective(data)
-    assert float(terms["supervised"]) == pytest.approx(supervised, rel=1e-4)
-    assert float(terms["consistency"]) == pytest.approx(consistency, rel=1e-4)
+    squares = ((z - other) ** 2).sum(-1)
+    consistency = np.mean(0.5 * weight * seen * other_seen * squares)
+    terms = make(method=method, consistency_scale=0.5).objective(data)
+    assert float(terms["supervised"]) == pytest.approx(supervised, rel=1e-3)
+    assert float(terms["consistency"]) == pytest.approx(consistency, rel=1e-3)
 
 
 def test_same_transforms_make_consistency_vanish():
@@ -97,12 +120,3 @@ def test_bfloat16_keeps_logits_weights_and_losses_in_float32_and_near_the_same_v
     assert all(w.value.dtype == tf.float32 for w in mixed.network.weights)
     assert mixed.network.get_layer("up0_conv2").compute_dtype == "bfloat16"
     assert mixed.network(batch()["views"][0]).dtype == tf.float32
-
-
-def test_the_whole_step_compiles_under_xla_in_bfloat16_too():
-    """XLA has fewer kernels in bfloat16 than in float32: it lacks the upsampling's gradient."""
-    expected = make().objective(batch())
-    compiled = tf.function(make(dtype="mixed_bfloat16").train_step, jit_compile=True)
-    found = compiled(batch())
-    for key in expected:
-        assert float(found[key]) == pytest.approx(float(expected[key]), rel=0.05)

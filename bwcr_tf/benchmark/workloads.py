@@ -31,7 +31,7 @@ class Setup:
     @property
     def pixel_mm(self):
         """The grid covers what the paper's does."""
-        return 1.33 * 192 / self.size
+        return 1.33 * boundary.PAPER_SIZE / self.size
 
 
 def matrix_product(side=4096):
@@ -44,7 +44,7 @@ def matrix_product(side=4096):
 def make_slices(size, count=64):
     """Made-up slices with discs for labels, as `pipeline.batches` takes them."""
     y, x = np.mgrid[:size, :size]
-    radius = np.hypot(y - size / 2, x - size / 2) * 192 / size
+    radius = np.hypot(y - size / 2, x - size / 2) * boundary.PAPER_SIZE / size
     label_map = np.select([radius < 20, radius < 30, radius < 45], [3, 2, 1]).astype(np.uint8)
     distance = boundary.distance(label_map, NUM_CLASSES)
     return {
@@ -92,7 +92,8 @@ class OnePass(Trainer):
         view_logits = tf.split(self.network(views, training=True), len(batch["views"]))
         image_to_view = map(affine.invert, tf.unstack(batch["view_to_image"]))
         for logits, matrix in zip(view_logits, image_to_view, strict=True):
-            yield affine.warp(logits, matrix), affine.visible(matrix, height, width)
+            visible = affine.visible(matrix, height, width)
+            yield visible[..., None] * affine.warp(logits, matrix), visible
 
 
 def make_case(settings):

@@ -12,6 +12,6 @@ def table_keys(module, table):
     """
     path = pathlib.Path(importlib.util.find_spec(module).origin)
     for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == table:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == table:
             return [ast.literal_eval(key) for key in node.value.keys]
     raise LookupError(f"{module} has no dict literal {table}")

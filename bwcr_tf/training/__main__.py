@@ -32,7 +32,7 @@ def define_flags():
     flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
     flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
     flags.DEFINE_float("consistency_scale", 1.0, "Factor on lambda(r), for Table 1.", 0.0)
-    flags.DEFINE_float("radius", 10.0, "R of Eq. (3), pixels of a grid of 192.", lower_bound=1e-3)
+    flags.DEFINE_float("radius", None, "R of Eq. (3), pixels at 192 x 192. [the method's]", 1e-3)
     flags.DEFINE_bool("mixed_precision", False, "Activations in bfloat16, all else in float32.")
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
@@ -64,6 +64,8 @@ def main(_):
 
     given = run_flags()
     options = types.SimpleNamespace(**FLAGS.flag_values_dict())
+    if radius := run.radius(run.find_method(options)):
+        given["radius"] = radius
     spec, subjects = run.find_data(options, run_folder.data_dir(given))
     folder = run_folder.path(
         options.runs_dir, options.dataset, options.ntr, options.method, options.run

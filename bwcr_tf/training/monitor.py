@@ -73,7 +73,7 @@ class Monitor(keras.callbacks.Callback):
 def strip(case, probabilities, trainer):
     """The slice of a case with the most labels, as an RGB strip of five pictures."""
     z = figures.fullest_slice(case.label_map)
-    distance, weight = tf.constant(case.distance[z]), np.zeros_like(case.image[z])
+    weight = np.zeros_like(case.image[z])
     if trainer.method.consistency_weight is not None:
-        weight = trainer.method.consistency_weight(distance, trainer.radius).numpy()
+        weight = trainer.weight(tf.constant(case.distance[z])).numpy()
     return figures.strip(case.image[z], case.label_map[z], probabilities[z], weight)

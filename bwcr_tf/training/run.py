@@ -1,5 +1,7 @@
 """A run from its data to its trained network: find the data, build the trainer, fit."""
 
+import dataclasses
+import functools
 import pathlib
 import signal
 
@@ -87,13 +89,31 @@ def seed(options):
     return options.seed + 1000 * options.run
 
 
+def find_method(options):
+    """The row of METHODS, with another R of Eq. (3) where one is given.
+
+    Raises:
+      DataError: the method has no R.
+    """
+    method = METHODS[options.method]
+    if options.radius is None:
+        return method
+    if radius(method) is None:
+        raise DataError(f"radius={options.radius:g}: {options.method} has no R; expected none")
+    weight = functools.partial(method.consistency_weight, radius=options.radius)
+    return dataclasses.replace(method, consistency_weight=weight)
+
+
+def radius(method):
+    """R of a row of METHODS, pixels of the paper's grid, or None."""
+    return getattr(method.consistency_weight, "keywords", {}).get("radius")
+
+
 def build_trainer(size, num_classes, options):
     """The compiled Trainer that the options ask for."""
     dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
     network = unet.build_unet(size, num_classes, options.width, dtype)
-    trainer = Trainer(
-        network, METHODS[options.method], options.radius * size / 192, options.consistency_scale
-    )
+    trainer = Trainer(network, find_method(options), options.consistency_scale)
     rate = keras.optimizers.schedules.PolynomialDecay(
         options.learning_rate, options.steps, 1e-3 * options.learning_rate
     )
