@@ -65,6 +65,25 @@ def write_patient(folder, seed, group="NOR"):
         write_image(folder / f"{name}_gt.nii.gz", label_map)
 
 
+def write_annotated(folder, seed, annotators=3):
+    """A case in the CURVAS layout: a heart, and label maps that differ by a shift of one pixel."""
+    image, label_map = heart(seed)
+    write_image(folder / "image.nii.gz", image)
+    for k in range(annotators):
+        shifted = np.roll(label_map, k, axis=2)
+        write_image(folder / f"annotation_{k + 1}.nii.gz", shifted)
+
+
+@pytest.fixture(scope="session")
+def annotated(tmp_path_factory):
+    """Eight training cases of one to three annotators, one for validation, two for test."""
+    root = tmp_path_factory.mktemp("annotated")
+    for number in range(11):
+        part = "training" if number < 8 else "validation" if number < 9 else "testing"
+        write_annotated(root / f"{part}_set" / f"case{number:02}", number, 1 + number % 3)
+    return root
+
+
 @pytest.fixture(scope="session")
 def acdc(tmp_path_factory):
     """Ten training and two test patients, in two groups."""

@@ -83,6 +83,18 @@ class Case:
     original_label_map: np.ndarray  # uint8
     original_grid: Grid
     true_probabilities: np.ndarray | None = None  # [Z, H, W, C] float32
+    other_label_maps: np.ndarray = ()  # [K-1, Z, H, W] uint8, of annotators 2 to K
+    other_original_label_maps: np.ndarray = ()  # [K-1, ...] uint8
+
+    @property
+    def label_maps(self):
+        """The label maps [Z, H, W] of all K annotators."""
+        return [self.label_map, *self.other_label_maps]
+
+    @property
+    def original_label_maps(self):
+        """The label maps of all K annotators on the original grid."""
+        return [self.original_label_map, *self.other_original_label_maps]
 
 
 def network_grid(image, settings):
@@ -96,9 +108,8 @@ def network_grid(image, settings):
     )
     axes = np.reshape(oriented.GetDirection(), (3, 3))
     origin = np.array(center) - axes @ (half * settings.pixel_mm, half * settings.pixel_mm, 0)
-    return Grid(
-        (settings.size, settings.size, depth), spacing, tuple(origin), oriented.GetDirection()
-    )
+    size = (settings.size, settings.size, depth)
+    return Grid(size, spacing, tuple(origin), oriented.GetDirection())
 
 
 def normalize(image, settings):
@@ -155,27 +166,29 @@ def restore(probabilities, grid, original_grid):
 
 
 def preprocess(volume, settings, subject=""):
-    """The Case of a datasets.Volume.
+    """The Case of a layouts.Volume.
 
     Raises:
       DataError: the files are not what they must be.
     """
     image = scans.read_image(volume.image)
-    label = scans.read_label(
-        volume.label, image, settings.num_classes, place=volume.image.is_dir()
-    )
+    num_classes, place = settings.num_classes, volume.image.is_dir()
+    labels = [scans.read_label(path, image, num_classes, place) for path in volume.labels]
     grid = network_grid(image, settings)
-    label_map = resample(label, grid, sitk.sitkNearestNeighbor)
+    label_map, *others = (resample(label, grid, sitk.sitkNearestNeighbor) for label in labels)
+    original_label_map, *original_others = map(sitk.GetArrayFromImage, labels)
     return Case(
         name=volume.name,
         subject=subject,
         image=resample(normalize(image, settings), grid),
         label_map=label_map,
-        distance=np.stack([boundary.distance(m, settings.num_classes) for m in label_map]),
+        distance=np.stack([boundary.distance(m, num_classes) for m in label_map]),
         grid=grid,
-        original_label_map=sitk.GetArrayFromImage(label),
+        original_label_map=original_label_map,
         original_grid=Grid.of(image),
-        true_probabilities=_true_probabilities(volume, image, grid, settings.num_classes),
+        true_probabilities=_true_probabilities(volume, image, grid, num_classes),
+        other_label_maps=np.array(others),
+        other_original_label_maps=np.array(original_others),
     )
 
 

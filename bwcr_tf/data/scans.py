@@ -84,6 +84,11 @@ def read_label(path, image, num_classes, place=False):
     return placed
 
 
+def label_values(path):
+    """The values that a label map holds, in order, as a list."""
+    return np.unique(sitk.GetArrayFromImage(_read_file(path))).tolist()
+
+
 def read_probabilities(path, image, num_classes):
     """The class probabilities of `image` on its own grid, a float32 vector sitk.Image (.nii.gz).
 

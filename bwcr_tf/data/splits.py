@@ -4,7 +4,8 @@ import collections
 import dataclasses
 import hashlib
 
-from bwcr_tf.data.datasets import DATASETS, Subject
+from bwcr_tf.data.datasets import DATASETS
+from bwcr_tf.data.layouts import Subject
 from bwcr_tf.system.errors import DataError
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf.data import cache, datasets
+from bwcr_tf.data import cache, datasets, layouts
 from bwcr_tf.data.preprocess import Settings
+from bwcr_tf.system.errors import DataError
 
 SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
 
@@ -57,7 +58,7 @@ def test_prepare_names_the_file_that_is_broken(acdc, tmp_path):
     volume = datasets.find("acdc", acdc).pool[0].volumes[0]
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(volume.image.read_bytes()[:500])
-    subject = datasets.Subject("s", "", (dataclasses.replace(volume, image=bad),))
-    with pytest.raises(datasets.DataError, match="bad.nii.gz: cannot be read"):
+    subject = layouts.Subject("s", "", (dataclasses.replace(volume, image=bad),))
+    with pytest.raises(DataError, match="bad.nii.gz: cannot be read"):
         cache.prepare([subject], SETTINGS, tmp_path / "cache", workers=1)
     assert not list((tmp_path / "cache").iterdir())

@@ -3,13 +3,13 @@ import hashlib
 
 import pytest
 
-from bwcr_tf.data import datasets, splits
+from bwcr_tf.data import layouts, splits
 from bwcr_tf.system.errors import DataError
 
 
 def pool(strata, each):
     return tuple(
-        datasets.Subject(f"{stratum}{i:02}", stratum, ())
+        layouts.Subject(f"{stratum}{i:02}", stratum, ())
         for stratum in strata
         for i in range(each)
     )
@@ -17,8 +17,8 @@ def pool(strata, each):
 
 @pytest.mark.parametrize("run", [1, 2, 3])
 def test_split_takes_each_group_equally_often(run):
-    test = tuple(datasets.Subject(f"t{i}", "A", ()) for i in range(50))
-    collection = datasets.Collection(("a",), pool("ABCDE", 20), test)
+    test = tuple(layouts.Subject(f"t{i}", "A", ()) for i in range(50))
+    collection = layouts.Collection(("a",), pool("ABCDE", 20), test)
     for ntr in (5, 10, 95):
         split = splits.split("acdc", collection, ntr, run)
         assert len(split.training) == ntr and len(split.validation) == 5 and split.test == test
@@ -28,7 +28,7 @@ def test_split_takes_each_group_equally_often(run):
 
 
 def test_split_fixes_the_test_set_and_draws_the_rest():
-    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
+    collection = layouts.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
     first, second = (splits.split("nci", collection, 36, run) for run in (1, 2))
     assert first.test == second.test and len(first.test) == 30
     assert set(first.validation) != set(second.validation)
@@ -39,7 +39,7 @@ def test_split_fixes_the_test_set_and_draws_the_rest():
 
 def test_split_is_the_same_on_every_machine():
     """The order in a stratum is that of SHA-256 of `run k/name`, whatever the folder's order."""
-    collection = datasets.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
+    collection = layouts.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
     split = splits.split("nci", collection, 6, 1)
     left = {s.name for s in collection.pool if s not in split.test}
     for stratum in ("3T", "DX"):
@@ -53,6 +53,6 @@ def test_split_is_the_same_on_every_machine():
 
 
 def test_too_many_training_subjects_says_how_many_there_are():
-    collection = datasets.Collection(("a",), pool("AB", 10))
+    collection = layouts.Collection(("a",), pool("AB", 10))
     with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):
         splits.split("phantom", collection, 12, 1)

@@ -1,0 +1,190 @@
+"""How the folders of the data sets are laid out: one reader for each layout."""
+
+import configparser
+import dataclasses
+import json
+import os
+import pathlib
+import re
+
+from bwcr_tf.data import header_checks, scans
+from bwcr_tf.system.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """One labelled scan: a file, or a folder that holds one DICOM series."""
+
+    name: str
+    image: pathlib.Path
+    label: pathlib.Path
+    true_probabilities: pathlib.Path | None = None  # which only a phantom knows
+    other_labels: tuple[pathlib.Path, ...] = ()  # of annotators 2, 3, ...
+
+    @property
+    def labels(self):
+        """The label files of all annotators, `label` first."""
+        return (self.label, *self.other_labels)
+
+    @property
+    def files(self):
+        """Every file that the volume is made of, in a fixed order."""
+        images = scans.dicom_files(self.image) if self.image.is_dir() else [self.image]
+        paths = [path for path in (*images, *self.labels, self.true_probabilities) if path]
+        return list(dict.fromkeys(f for p in paths for f in (p, header_checks.data_file(p))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One patient; `stratum` is what splits are balanced over."""
+
+    name: str
+    stratum: str
+    volumes: tuple[Volume, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """What a folder holds. An empty `test` means that test subjects are drawn from the pool."""
+
+    classes: tuple[str, ...]  # foreground, for labels 1, 2, ...
+    pool: tuple[Subject, ...]
+    test: tuple[Subject, ...] = ()
+
+    @property
+    def num_classes(self):
+        """Background included."""
+        return len(self.classes) + 1
+
+
+def read_acdc(directory):
+    """ACDC's layout: `training/` and `testing/`, a folder per patient with Info.cfg."""
+    pool, test = (
+        tuple(_acdc_patient(folder) for folder in sorted((directory / part).glob("patient*")))
+        for part in ("training", "testing")
+    )
+    return Collection(("RV", "MYO", "LV"), pool, test)
+
+
+def _acdc_patient(folder):
+    info = configparser.ConfigParser()
+    path = folder / "Info.cfg"
+    try:
+        info.read_string("[info]\n" + path.read_text("utf-8"))
+        group = info["info"]["Group"]
+        frames = {phase: int(info["info"][phase]) for phase in ("ED", "ES")}
+    except (OSError, KeyError, ValueError, configparser.Error) as error:
+        raise DataError(f"{path}: expected lines 'ED: n', 'ES: n' and 'Group: name'") from error
+    volumes = []
+    for phase, frame in frames.items():
+        stem = f"{folder.name}_frame{frame:02}"
+        files = (folder / f"{stem}{end}.nii.gz" for end in ("", "_gt", "_probabilities"))
+        volumes.append(_volume(f"{folder.name}_{phase}", *files))
+    return Subject(folder.name, group, tuple(volumes))
+
+
+def _volume(name, image, label, true_probabilities=None):
+    for path, what in ((image, "image"), (label, "label")):
+        if not os.path.exists(path):  # False, too, for a name that no file can have
+            raise DataError(f"{path}: the {what} of {name} is missing")
+    known = true_probabilities and os.path.exists(true_probabilities)
+    return Volume(name, image, label, true_probabilities if known else None)
+
+
+def read_nci(directory):
+    """NCI-ISBI 2013: per site, Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
+    subjects = []
+    for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
+        folders = (directory / site / "Images").glob("*")
+        for folder in sorted(path for path in folders if path.is_dir()):
+            label = directory / site / "Labels" / f"{folder.name}.nrrd"
+            subjects.append(Subject(folder.name, site, (_volume(folder.name, folder, label),)))
+    return Collection(("CG", "PZ"), tuple(subjects))
+
+
+def read_nnunet(directory):
+    """nnU-Net's raw layout with one channel; imagesTs is the test set where it is labelled."""
+    classes, ending = _description(directory / "dataset.json")
+    suffix = f"_0000{ending}"
+
+    def subjects(part):
+        for image in sorted((directory / f"images{part}").glob(f"*{suffix}")):
+            name = image.name.removesuffix(suffix)
+            label = directory / f"labels{part}" / f"{name}{ending}"
+            yield Subject(name, "", (_volume(name, image, label),))
+        for label in sorted((directory / f"labels{part}").glob(f"*{ending}")):
+            name = label.name.removesuffix(ending)
+            _volume(name, directory / f"images{part}" / f"{name}{suffix}", label)
+
+    test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
+    return Collection(classes, tuple(subjects("Tr")), test)
+
+
+def _description(path):
+    """Foreground classes and the ending of all files, from a dataset.json."""
+    try:
+        info = json.loads(path.read_text("utf-8"))
+        labels = [(int(str(value)), name) for name, value in info["labels"].items()]
+        values, names = zip(*sorted(labels), strict=True)
+        "".join(names).encode()  # JSON can hold text that no file can
+        channels = dict(info.get("channel_names", info.get("modality", {"0": ""})))
+        ending = str(info.get("file_ending", ".nii.gz"))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON with 'labels': {{name: integer}}") from error
+    if len(channels) != 1:
+        raise DataError(f"{path}: {len(channels)} channels; images of one channel are expected")
+    if taken := {"all", "mean", "ignore"} & set(names[1:]):
+        raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
+    if values != tuple(range(len(values))) or len(values) < 2:
+        raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
+    if not re.fullmatch(r"(\.\w+)+", ending):
+        raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
+    return names[1:], ending
+
+
+def read_annotators(directory):
+    """CURVAS's layout: `training_set/`, `validation_set/` and `testing_set/`, a folder per case.
+
+    A set of which no case is annotated counts as absent. The validation set joins the pool, from
+    which validation subjects are drawn. Classes are named by an optional dataset.json; without
+    it they are class1, ... up to the largest value in the annotations of the first case.
+    """
+    training, validation, test = (
+        _annotated_cases(directory / part)
+        for part in ("training_set", "validation_set", "testing_set")
+    )
+    pool, description = training + validation, directory / "dataset.json"
+    if description.exists():
+        return Collection(_description(description)[0], pool, test)
+    return Collection(_numbered_classes(pool[0].volumes[0]) if pool else (), pool, test)
+
+
+def _annotated_cases(folder):
+    """A Subject for each case in a folder; none if the folder or every annotation is absent."""
+    cases = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
+    annotations = {case: sorted(case.glob("annotation_*.nii.gz")) for case in cases}
+    if not any(annotations.values()):
+        return ()
+    return tuple(_annotated_case(case, paths) for case, paths in annotations.items())
+
+
+def _annotated_case(folder, annotations):
+    names = [f"annotation_{k}.nii.gz" for k in range(1, max(len(annotations), 1) + 1)]
+    if strange := sorted({path.name for path in annotations} - set(names)):
+        found = f"{len(annotations)} annotations, {strange[0]} among them"
+        raise DataError(f"{folder}: {found}; expected {names[0]} to {names[-1]}")
+    first, *others = (folder / name for name in names)
+    volume = _volume(folder.name, folder / "image.nii.gz", first)
+    volume = dataclasses.replace(volume, other_labels=tuple(others))
+    return Subject(folder.name, "", (volume,))
+
+
+def _numbered_classes(volume):
+    """class1, class2, ... for the values in the annotations of a volume."""
+    values = sorted(set().union(*map(scans.label_values, volume.labels)))
+    if len(values) < 2 or values != list(range(len(values))):
+        found = f"label values {values[:5]} here and in the case's other annotations"
+        raise DataError(
+            f"{volume.label}: {found}; expected 0 to the last class, or a dataset.json"
+        )
+    return tuple(f"class{value}" for value in values[1:])
