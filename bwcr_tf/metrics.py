@@ -2,12 +2,27 @@
 
 Shapes: probabilities [..., C] sum to one, label_map and prediction [...] hold 0..C-1 and class 0
 is the background. Everything is a fraction, not per cent.
+
+The metrics of calibration take, in place of a label_map, the fraction [..., C] of annotators who
+gave a pixel each class: the one of as many axes as the probabilities is that. A label map is the
+special case of one annotator.
 """
 
 import numpy as np
-from scipy import ndimage, spatial
+from scipy import ndimage, spatial, special
 
 BINS = 15  # Sec. 4
+_BACKGROUND = 0.99  # of the annotators (or more), so one in a few makes a pixel foreground
+
+
+def fractions(label_maps, num_classes):
+    """Fraction [..., C] float32 of annotators who gave a pixel each class.
+
+    Args:
+      label_maps: a label map [...] for each annotator.
+    """
+    one_hot = np.eye(num_classes, dtype=np.float32)
+    return sum(one_hot[label_map] for label_map in label_maps) / np.float32(len(label_maps))
 
 
 def dice(prediction, label_map, num_classes):
@@ -52,14 +67,17 @@ def _surface_mm(mask, spacing_mm):
 def reliability(probabilities, label_map, bins=BINS, foreground=True):
     """What a reliability diagram shows of the most likely class: dict of arrays [bins].
 
-    `count` pixels, the sum of their `confidence` and the sum that are `correct`, in bins of
-    equal width, (low, high], over the pixels whose true class is foreground or over all.
+    `count` pixels, the sum of their `confidence` and the sum that are `correct` (of fractions,
+    those of the most likely class), in bins of equal width, (low, high], over all pixels or over
+    those that an annotator gave a foreground class.
     """
+    true = _as_fractions(probabilities, label_map)
     if foreground:
-        probabilities, label_map = probabilities[label_map > 0], label_map[label_map > 0]
+        kept = true[..., 0] < _BACKGROUND
+        probabilities, true = probabilities[kept], true[kept]
     prediction = probabilities.argmax(axis=-1)
     confidence = _of_class(probabilities, prediction).ravel()
-    correct = (prediction == label_map).ravel()
+    correct = _of_class(true, prediction).ravel()
     edges = np.linspace(0, 1, bins + 1)[1:-1].astype(confidence.dtype)  # 0.6 is in (0.4, 0.6]
     index = np.searchsorted(edges, confidence, side="left")
     return {
@@ -73,7 +91,8 @@ def ece(probabilities, label_map, bins=BINS, foreground=True):
     """Expected calibration error (Guo et al., ICML 2017) of the most likely class.
 
     sum_b n_b / n |accuracy_b - confidence_b| over bins of equal width. With `foreground`, over
-    the pixels whose true class is not background, as the authors report it; NaN if there are none.
+    the pixels that an annotator gave a foreground class, as the authors report it; NaN if there
+    are none. Of fractions, the accuracy is the mean fraction of the predicted class.
     """
     table = reliability(probabilities, label_map, bins, foreground)
     gaps = np.abs(table["correct"] - table["confidence"])
@@ -84,11 +103,13 @@ def tace(probabilities, label_map, bins=BINS, threshold=0.01):
     """Thresholded adaptive calibration error [C-1] of each foreground class (Nixon et al., 2019).
 
     Over the pixels with p_c > threshold, in bins of equal mass: the mean gap between the mean of
-    p_c and the frequency of class c. NaN if no pixel exceeds the threshold.
+    p_c and the frequency of class c. Pixels of equal p_c share a bin, the one that the first of
+    them would be in. NaN if no pixel exceeds the threshold.
     """
+    true = _as_fractions(probabilities, label_map)
     return np.array(
         [
-            _adaptive_error(probabilities[..., c], label_map == c, bins, threshold)
+            _adaptive_error(probabilities[..., c], true[..., c], bins, threshold)
             for c in range(1, probabilities.shape[-1])
         ]
     )
@@ -100,9 +121,12 @@ def _adaptive_error(probability, true, bins, threshold):
     gaps = (probability - true.astype(np.float64))[kept]
     if not gaps.size:
         return np.nan
+    rank = _rank(probability[kept])
+    values = probability[kept].astype(np.float32)[rank]
     edges = np.arange(bins) * gaps.size // bins
-    edges = np.unique(edges)  # fewer pixels than bins: one pixel each
-    return np.abs(np.add.reduceat(gaps[_rank(probability[kept])], edges)).sum() / gaps.size
+    edges = np.searchsorted(values, values[edges])  # the first pixel of the same probability
+    edges = np.unique(edges)  # fewer values than bins: one value each
+    return np.abs(np.add.reduceat(gaps[rank], edges)).sum() / gaps.size
 
 
 def _rank(values):
@@ -116,18 +140,39 @@ def _rank(values):
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.intp)
 
 
+def _as_fractions(probabilities, label_map):
+    """The fractions that are given in place of a label map, or its one-hot labels: [..., C]."""
+    if np.ndim(label_map) == probabilities.ndim:
+        return label_map
+    return fractions([label_map], probabilities.shape[-1])
+
+
 def _of_class(probabilities, label_map):
     """Probability [...] of the class that the label map names at each pixel."""
     return np.take_along_axis(probabilities, label_map[..., None].astype(np.intp), -1)[..., 0]
 
 
 def nll(probabilities, label_map):
-    """Mean negative log-likelihood of the true class over all pixels, in nats."""
-    true = np.maximum(_of_class(probabilities, label_map), np.finfo(np.float32).tiny)
-    return float(-np.log(true, dtype=np.float64).mean())
+    """Mean negative log-likelihood over all pixels in nats, - sum_c f_c log p_c of fractions f."""
+    log = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=np.float64)
+    return float(-(_as_fractions(probabilities, label_map) * log).sum(axis=-1).mean())
 
 
 def brier(probabilities, label_map):
-    """Mean over all pixels of sum_c (p_c - y_c)^2 (Brier, 1950): 0 at best, 2 at worst."""
-    labels = np.eye(probabilities.shape[-1], dtype=np.float32)[label_map]
-    return float(np.square(probabilities - labels).sum(axis=-1, dtype=np.float64).mean())
+    """Mean over all pixels of sum_c (p_c - f_c)^2 (Brier, 1950): 0 at best, 2 at worst."""
+    true = _as_fractions(probabilities, label_map)
+    return float(np.square(probabilities - true).sum(axis=-1, dtype=np.float64).mean())
+
+
+def crps(value, mean, sd):
+    """Continuous ranked probability score of `value` under N(mean, sd), in its unit.
+
+    Closed form (Gneiting & Raftery, JASA 2007); for sd = 0 it is |value - mean|. CURVAS integrates
+    over three sd only, so that its score has an upper bound where this one has none.
+    """
+    if not sd:
+        return float(abs(value - mean))
+    z = (value - mean) / sd
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    score = z * (2 * special.ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi)
+    return float(sd * score)

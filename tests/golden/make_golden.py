@@ -9,6 +9,9 @@ Each part runs on Python 3.11, in an environment of its own:
         netcal==1.4.0 scikit-learn==1.9.1 scipy==1.17.1 numpy==2.4.6
     python tests/golden/make_golden.py torch        # writes transforms.npz and metrics.npz
 
+    pip install properscoring==0.1 scoringrules==0.10.0 scipy==1.17.1 numpy==2.4.6
+    python tests/golden/make_golden.py crps         # writes crps.npz
+
 A key that ends in a library's name is that library's answer, the others are inputs. Every
 `out_to_in` maps an output pixel (x, y) to an input pixel; pixel centres are at integers.
 """
@@ -204,6 +207,23 @@ def metrics_arrays():
     )
 
 
+def crps_arrays():
+    """CRPS of values under normal distributions, from a tenth of an sd to eight sd away."""
+    import properscoring
+    import scoringrules
+
+    rng = np.random.default_rng(11)
+    mean, sd = rng.uniform(1, 50, 40), rng.uniform(0.05, 5, 40)
+    value = mean + sd * np.linspace(-8, 8, 40)
+    return {
+        "value": value,
+        "mean": mean,
+        "sd": sd,
+        "crps_properscoring": properscoring.crps_gaussian(value, mean, sd),
+        "crps_scoringrules": scoringrules.crps_normal(value, mean, sd),
+    }
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["tfa"]:
         save("tfa.npz", ["tensorflow-cpu", "tensorflow-addons", "numpy"], tfa_arrays())
@@ -211,5 +231,7 @@ if __name__ == "__main__":
         save("transforms.npz", ["torch", "torchvision", "numpy"], transforms_arrays())
         peers = ["torch", "monai", "torchmetrics", "netcal", "scikit-learn", "scipy", "numpy"]
         save("metrics.npz", peers, metrics_arrays())
+    elif sys.argv[1:] == ["crps"]:
+        save("crps.npz", ["properscoring", "scoringrules", "scipy", "numpy"], crps_arrays())
     else:
-        sys.exit("usage: make_golden.py tfa|torch")
+        sys.exit("usage: make_golden.py tfa|torch|crps")
