@@ -8,7 +8,7 @@ from bwcr_tf import affine, intensity
 def batches(slices, num_classes, method, batch_size, start, steps, seed, parallel=True):
     """The batches of steps start..steps-1 as a tf.data.Dataset; each is a dict:
 
-    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot,
+    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions),
     distance [B, H, W] in pixels.
 
     The batch of step t is a pure function of (seed, t): a run that is stopped and resumed sees what
@@ -16,6 +16,9 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
 
     Args:
       slices: dict of arrays, `images` [N, H, W, 1], `label_maps` [N, H, W], `distance` [N, H, W].
+        Fractions [N, H, W, C] may stand in place of label maps, as in `metrics`. With
+        `annotations` [N, 2], the last two are of M rows, one for each annotator of a slice: it
+        holds a slice's first row and how many follow, of which each step draws one.
       method: says whether to augment, and into how many views.
       parallel: whether several batches are made at once; op determinism takes that away again,
         and logs an error over it (TF 2.21).
@@ -26,11 +29,12 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
     def make_batch(step):
         seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
         affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
-        batch = {
-            name: tf.gather(array, slice_indices(step, batch_size, count, seed))
-            for name, array in slices.items()
-        }
-        views = tf.tile(batch["images"], [method.num_views, 1, 1, 1])  # [V * B, H, W, 1]
+        rows = label_rows = slice_indices(step, batch_size, count, seed)
+        if "annotations" in slices:
+            label_rows = annotation_indices(tf.gather(slices["annotations"], rows), step, seed)
+        images = tf.gather(slices["images"], rows)
+        labels = tf.gather(slices["label_maps"], label_rows)
+        views = tf.tile(images, [method.num_views, 1, 1, 1])  # [V * B, H, W, 1]
         view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
         if method.augment:
             view_to_image = affine.sample(method.num_views * batch_size, size, affine_seed)
@@ -39,8 +43,8 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
         return {
             "views": tf.reshape(views, [*by_view, size, size, 1]),
             "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
-            "labels": tf.one_hot(batch["label_maps"], num_classes),
-            "distance": batch["distance"],
+            "labels": labels if labels.shape.rank == 4 else tf.one_hot(labels, num_classes),
+            "distance": tf.gather(slices["distance"], label_rows),
         }
 
     return (
@@ -61,6 +65,14 @@ def slice_indices(step, batch_size, count, seed):
     return tf.raw_ops.RandomIndexShuffle(
         index=position % count, seed=seeds, max_index=tf.constant(count - 1, tf.int64), rounds=4
     )
+
+
+def annotation_indices(annotations, step, seed):
+    """A row [B] of each slice's `annotations` [B, 2], (first row, count), all equally likely."""
+    first, count = tf.unstack(annotations, axis=1)
+    seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 1], tf.int64), step)
+    drawn = tf.random.stateless_uniform(tf.shape(first), seeds) * tf.cast(count, tf.float32)
+    return first + tf.cast(drawn, first.dtype)
 
 
 def project(images, out_to_in):

@@ -36,9 +36,21 @@ def segment(probabilities, case):
 
 
 def dice(probabilities, case):
-    """Dice [C-1] of probabilities [Z, H, W, C] on the original grid, for selection."""
+    """Dice [C-1] of probabilities [Z, H, W, C] on the original grid, for selection.
+
+    It is the mean over the case's annotators of what is not NaN.
+    """
     num_classes = probabilities.shape[-1]
-    return metrics.dice(segment(probabilities, case), case.original_label_map, num_classes)
+    prediction = segment(probabilities, case)
+    return over_annotators(
+        metrics.dice(prediction, label_map, num_classes)
+        for label_map in case.original_label_maps
+    )
+
+
+def over_annotators(scores):
+    """Mean [C-1] of scores [K, C-1] of which some may be NaN."""
+    return np.array([significance.mean(column) for column in zip(*scores, strict=True)])
 
 
 def score(probabilities, case, classes):

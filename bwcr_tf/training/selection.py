@@ -119,5 +119,8 @@ class Validation:
         self.dice_per_class = [significance.mean(column) for column in dice.T]
         self.dice = significance.mean(dice)
         self.ece = significance.mean(
-            [metrics.ece(p, case.label_map) for case, p in predictions]
+            [
+                metrics.ece(p, metrics.fractions(case.label_maps, p.shape[-1]))
+                for case, p in predictions
+            ]
         )
