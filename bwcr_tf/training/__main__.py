@@ -16,9 +16,11 @@ def define_flags():
     """The flags of a run: names and defaults of the paper."""
     methods = source.table_keys("bwcr_tf.methods", "METHODS")
     datasets = source.table_keys("bwcr_tf.data.datasets", "DATASETS")
+    labels = source.table_keys("bwcr_tf.training.labels", "LABELS")
     # fmt: off
     flags.DEFINE_enum("method", "bwcr", methods, "Row of methods.METHODS to train.")
     flags.DEFINE_enum("dataset", "phantom", datasets, "Data set.")
+    flags.DEFINE_enum("labels", None, labels, "Of annotators: 1, one a step, or the mean. [first]")
     flags.DEFINE_string("data_dir", None, "Folder of the data set. [data/<dataset>]")
     flags.DEFINE_integer("ntr", 10, "Training subjects, N_tr of the paper.", lower_bound=1)
     flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", 1, 10**6)

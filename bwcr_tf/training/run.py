@@ -15,7 +15,7 @@ from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import labels, run_folder
 from bwcr_tf.training.monitor import Monitor
 from bwcr_tf.training.selection import NotFinite, Selection
 
@@ -62,6 +62,7 @@ def train(folder, spec, subjects, options, flags):
         part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
         for part in ("training", "validation")
     }
+    cases["validation"] = labels.validated(cases["validation"], options.labels or "first")
     keras.utils.set_random_seed(seed(options))
     size, num_classes = spec.settings.size, spec.settings.num_classes
     trainer = build_trainer(size, num_classes, options)
@@ -126,8 +127,10 @@ def fit(trainer, selection, monitor, cases, start, options):
     names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
     num_classes = trainer.network.output_shape[-1]
     steps = options.batch_size, start, options.steps
-    slices, method = stack(cases), trainer.method
-    batches = pipeline.batches(slices, num_classes, method, *steps, seed(options), options.jit)
+    slices = labels.slices(cases, options.labels or "first", num_classes)
+    batches = pipeline.batches(
+        slices, num_classes, trainer.method, *steps, seed(options), options.jit
+    )
     del cases[:]  # once is enough in memory
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, selection.stop)
@@ -144,16 +147,6 @@ def fit(trainer, selection, monitor, cases, start, options):
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-
-
-def stack(cases):
-    """All slices of the training volumes, as `pipeline.batches` takes them."""
-    fields = {"images": "image", "label_maps": "label_map", "distance": "distance"}
-    slices = {
-        name: np.concatenate([getattr(case, field) for case in cases])
-        for name, field in fields.items()
-    }
-    return slices | {"images": slices["images"][..., None]}
 
 
 def describe(folder, spec, cases, start, options):
