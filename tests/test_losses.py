@@ -11,6 +11,7 @@ from scipy.spatial import distance
 from bwcr_tf import losses, methods
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "metrics.npz")
+MONAI = np.load(pathlib.Path(__file__).parent / "golden" / "losses.npz")
 LOGITS = tf.constant(GOLDEN["logits"])
 LABEL_MAP = GOLDEN["logits_label_map"]
 LABELS = tf.one_hot(LABEL_MAP, 4)
@@ -118,6 +119,19 @@ def test_neighbor_penalty_is_the_distance_of_logits_to_the_shares_of_classes():
     np.testing.assert_allclose(
         losses.neighbor_cross_entropy(LABELS, LOGITS), expected, rtol=1e-5
     )
+
+
+def test_neighbor_penalty_equals_monai_inside_the_border():
+    penalty = 0.1 * np.abs(LOGITS - MONAI["nacl_shares_monai"]).mean(-1)
+    expected = GOLDEN["cross_entropy_torch"] + penalty
+    found = losses.neighbor_cross_entropy(LABELS, LOGITS).numpy()
+    inner = np.s_[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(found[inner], expected[inner], rtol=1e-5)
+
+
+def test_dice_equals_monai():
+    added = losses.dice_cross_entropy(LABELS, LOGITS) - losses.cross_entropy(LABELS, LOGITS)
+    np.testing.assert_allclose(added, np.full(LABEL_MAP.shape, MONAI["dice_monai"]), rtol=1e-4)
 
 
 def test_dice_is_that_of_keras_over_the_batch_and_the_same_at_every_pixel():

@@ -12,6 +12,9 @@ Each part runs on Python 3.11, in an environment of its own:
     pip install properscoring==0.1 scoringrules==0.10.0 scipy==1.17.1 numpy==2.4.6
     python tests/golden/make_golden.py crps         # writes crps.npz
 
+    pip install torch==2.13.0 monai==1.6.1 numpy==2.4.6
+    python tests/golden/make_golden.py losses       # writes losses.npz
+
 A key that ends in a library's name is that library's answer, the others are inputs. Every
 `out_to_in` maps an output pixel (x, y) to an input pixel; pixel centres are at integers.
 """
@@ -224,6 +227,25 @@ def crps_arrays():
     }
 
 
+def losses_arrays():
+    """MONAI's rival losses on the logits of metrics.npz.
+
+    Its NACL pads the one-hot labels with zeros, so its shares at the border are not ours.
+    """
+    import torch
+    from monai.losses import DiceLoss, NACLLoss
+
+    golden = np.load(pathlib.Path(__file__).parent / "metrics.npz")
+    labels = torch.tensor(golden["logits_label_map"])
+    logits = torch.tensor(golden["logits"]).movedim(-1, 1)
+    shares = NACLLoss(classes=4, dim=2).get_constr_target(labels).movedim(1, -1)
+    dice = DiceLoss(
+        include_background=False, to_onehot_y=True, softmax=True, batch=True,
+        smooth_nr=1e-5, smooth_dr=1e-5,
+    )  # fmt: skip
+    return {"nacl_shares_monai": shares, "dice_monai": dice(logits, labels[:, None])}
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["tfa"]:
         save("tfa.npz", ["tensorflow-cpu", "tensorflow-addons", "numpy"], tfa_arrays())
@@ -233,5 +255,7 @@ if __name__ == "__main__":
         save("metrics.npz", peers, metrics_arrays())
     elif sys.argv[1:] == ["crps"]:
         save("crps.npz", ["properscoring", "scoringrules", "scipy", "numpy"], crps_arrays())
+    elif sys.argv[1:] == ["losses"]:
+        save("losses.npz", ["torch", "monai", "numpy"], losses_arrays())
     else:
-        sys.exit("usage: make_golden.py tfa|torch|crps")
+        sys.exit("usage: make_golden.py tfa|torch|crps|losses")
