@@ -12,8 +12,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
     Keras 3 writes it out in ten passes over the activations: a quarter of a training step on CPU.
     """
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, mask=None):
         """Normalised inputs [B, H, W, C]; in training, by the batch, and the statistics move."""
+        del mask  # of Keras' signature
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.gamma.value,
@@ -78,6 +79,24 @@ def build_unet(size, num_classes, width=16, dtype="float32"):
     return keras.Model(image, logits, name="unet")
 
 
+def save(network, path):
+    """Writes a .keras file of Keras' own layers, which loads without this package."""
+    _with_normalization(network, layers.BatchNormalization).save(path)
+
+
 def load(path):
-    """The network in a .keras file; importing this module has told Keras of its layer."""
-    return keras.models.load_model(path, compile=False)
+    """The network in a .keras file of `save`."""
+    network = keras.models.load_model(path, compile=False)
+    return _with_normalization(network, FusedBatchNormalization)
+
+
+def _with_normalization(network, kind):
+    """A copy of a network whose batch normalisation is of the class `kind`."""
+
+    def clone(layer):
+        is_other = isinstance(layer, layers.BatchNormalization)
+        return (kind if is_other else type(layer)).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(network, clone_function=clone)
+    copy.set_weights(network.get_weights())
+    return copy

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -46,3 +49,24 @@ def test_fused_normalization_is_keras_own_with_its_gradient_and_statistics():
         results.append([y, *gradients, *layer.get_weights(), layer(x, training=False)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15 with NumPy 2
+def test_a_saved_network_loads_with_keras_alone_and_computes_the_same(tmp_path):
+    network = unet.build_unet(32, 3, width=4)
+    for weight in network.weights:
+        weight.assign(tf.random.stateless_uniform(weight.shape, [1, 2], 0.5, 1.5))
+    unet.save(network, tmp_path / "best.keras")
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    np.save(tmp_path / "images.npy", images)
+    program = (
+        "import sys, keras, numpy as np\n"
+        "network = keras.models.load_model('best.keras')\n"
+        "np.save('logits.npy', network(np.load('images.npy')))\n"
+        "assert 'bwcr_tf' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    expected = network(images).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-4, atol=1e-4)
+    again = unet.load(tmp_path / "best.keras")
+    np.testing.assert_array_equal(again(images).numpy(), expected)

@@ -17,15 +17,16 @@ SECTIONS = ("training", "variants", "volumes", "startup")
 
 def define_flags():
     """The flags of this command."""
-    flags.DEFINE_integer("size", 192, "Side of the square grid, pixels.")
-    flags.DEFINE_integer("batch_size", 16, "Images in a batch.")
-    flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.")
-    flags.DEFINE_integer("repeats", 7, "Timed calls of each part, after one that is not timed.")
-    flags.DEFINE_integer("threads", 0, "Threads of TensorFlow; 0: one per core.")
+    flags.DEFINE_integer("size", 192, "Side of the square grid, pixels.", lower_bound=16)
+    flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 7, "Timed calls of each part, after one untimed.", 1)
+    flags.DEFINE_integer("threads", 0, "Threads of TensorFlow; 0: one per core.", 0)
     flags.DEFINE_bool("mixed_precision", False, "Time the parts and steps in mixed precision.")
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_list("sections", ["training", "volumes", "startup"], "Also: variants.")
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
+    flags.register_validator("size", lambda n: n % 16 == 0, "expected a multiple of 16")
     flags.register_validator(
         "sections", lambda names: set(names) <= set(SECTIONS), f"expected {', '.join(SECTIONS)}"
     )

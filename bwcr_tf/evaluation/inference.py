@@ -19,11 +19,13 @@ def predictor(network):
     def softmax(images):
         return tf.nn.softmax(network(images, training=False))
 
-    def predict(image, batch_size=32):
-        parts = range(0, len(image), batch_size)
-        return np.concatenate([softmax(image[i : i + batch_size, ..., None]) for i in parts])
+    return lambda image: in_batches(softmax, image)
 
-    return predict
+
+def in_batches(function, slices, batch_size=32):
+    """What `function` makes of images [N, H, W, 1], as one array, from slices [Z, H, W]."""
+    starts = range(0, len(slices), batch_size)
+    return np.concatenate([function(slices[i : i + batch_size, ..., None]) for i in starts])
 
 
 def segment(probabilities, case):

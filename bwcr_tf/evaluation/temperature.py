@@ -54,7 +54,9 @@ def choose(choice, network, cases):
     """
     if choice != "fit":
         return {"temperature": 1.0 if choice == "none" else float(choice), "choice": choice}
-    logits = [network.predict(case.image[..., None], 32, verbose=0) for case in cases]
+    from bwcr_tf.evaluation import inference  # here, as Keras in `scale`
+
+    logits = [inference.in_batches(network, case.image) for case in cases]
     logits = np.concatenate([part.reshape(-1, part.shape[-1]) for part in logits])
     label_map = np.concatenate([case.label_map.ravel() for case in cases])
     value, before, after = fit(logits, label_map)

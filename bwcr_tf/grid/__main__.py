@@ -12,14 +12,11 @@ import math
 import re
 import shlex
 import signal
-import subprocess
 import sys
 
 from absl import flags
 
-from bwcr_tf.grid.jobs import make_jobs, mistaken, named
 from bwcr_tf.system import command
-from bwcr_tf.system.progress import Progress
 
 FLAGS = flags.FLAGS
 
@@ -53,42 +50,11 @@ def whole_numbers(texts):
     return all(re.fullmatch("[1-9][0-9]*", text) for text in texts)
 
 
-def execute(job):
-    """Trains and scores one run; returns what failed, or None."""
-    for name, arguments in (("training", job.train), ("evaluation", job.evaluate)):
-        process = subprocess.Popen(arguments)
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:  # which the terminal sent to both
-            process.wait()
-            raise
-        except SystemExit:
-            process.terminate()
-            process.wait()
-            raise
-        if code:
-            return f"{name} ended with {code}"
-    return None
-
-
-def execute_all(jobs):
-    """Runs what is not finished; returns {folder: what failed}."""
-    remaining = [job for job in jobs if not job.finished]
-    failures = mistaken(jobs)
-    started, done = sum(job.started for job in remaining), len(jobs) - len(remaining)
-    print(f"{len(jobs)} runs: {done} finished, {started} to resume, {len(remaining)} remain")
-    progress = Progress("runs", len(jobs), done, seconds=0.0)
-    for job in remaining:
-        print(f"\n{job.folder}\n{shlex.join(job.train)}", flush=True)
-        reason = execute(job)
-        if reason:
-            failures[job.folder] = reason
-        progress.advance(text=f"{len(failures)} failed" if failures else "")
-    return failures
-
-
 def main(arguments):
     """Runs the jobs of the flags, or prints them; exit code 1 if a run failed."""
+    from bwcr_tf.grid.execution import execute_all
+    from bwcr_tf.grid.jobs import make_jobs, mistaken, named
+
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
     if taken := {"method", "run"} & named(arguments[1:]).keys():
         sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import tensorflow as tf
 
 from bwcr_tf.data import preprocess, scans
+from bwcr_tf.evaluation import inference
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, scan_folder, volumetry
 from bwcr_tf.system import command
@@ -24,6 +25,10 @@ class Model:
     classes: tuple[str, ...]  # foreground
     settings: preprocess.Settings
     signature: Callable
+
+    def probabilities(self, images):
+        """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, 1]."""
+        return self.signature(image=tf.constant(images))["probabilities"]
 
 
 def predict_all(paths, model, output, reorient=True):
@@ -93,7 +98,7 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(image, model, reorient=True, batch_size=32):
+def predict(image, model, reorient=True):
     """Probabilities [Z, Y, X, C] float32 of a sitk.Image on its own grid; they sum to one.
 
     The same functions as in evaluation; what the network's grid does not cover is background.
@@ -103,9 +108,7 @@ def predict(image, model, reorient=True, batch_size=32):
     if not reorient:
         settings = dataclasses.replace(settings, orientation=scans.orientation(image))
     grid = preprocess.network_grid(image, settings)
-    slices = preprocess.resample(preprocess.normalize(image, settings), grid)[..., None]
-    parts = (slices[i : i + batch_size] for i in range(0, len(slices), batch_size))
-    served = (model.signature(image=tf.constant(part)) for part in parts)
-    found = [outputs["probabilities"].numpy() for outputs in served]
-    restored = preprocess.restore(np.concatenate(found), grid, preprocess.Grid.of(image))
+    slices = preprocess.resample(preprocess.normalize(image, settings), grid)
+    found = inference.in_batches(model.probabilities, slices)
+    restored = preprocess.restore(found, grid, preprocess.Grid.of(image))
     return np.clip(restored, 0, 1)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import metrics
+from bwcr_tf import metrics, unet
 from bwcr_tf.evaluation import inference, significance
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
@@ -99,7 +99,7 @@ class Selection(keras.callbacks.Callback):
     def save_best(self):
         """Writes best.keras."""
         with files.atomic_path(self.best_path) as temporary:
-            self.network.save(temporary)
+            unet.save(self.network, temporary)
 
 
 class NotFinite(Exception):

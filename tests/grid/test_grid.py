@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bwcr_tf.grid import __main__ as grid
+from bwcr_tf.grid import execution
 from bwcr_tf.grid import jobs as grid_jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -72,30 +72,32 @@ def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
 
 def test_a_failed_run_is_named_and_the_others_continue(scripts):
     jobs = make_jobs(scripts, ["da", "svls", "bwcr"])
-    failures = grid.execute_all(jobs)
+    failures = execution.execute_all(jobs)
     assert failures == {jobs[1].folder: "training ended with 3"}
     assert [job.finished for job in jobs] == [True, False, True]
 
 
 def test_finished_runs_are_skipped_and_interrupted_ones_are_resumed(scripts, capsys):
     jobs = make_jobs(scripts, ["da", "bwcr"])
-    grid.execute_all(jobs)
+    execution.execute_all(jobs)
     (jobs[1].folder / "scores.csv").unlink()
-    assert grid.execute_all(jobs) == {}
+    assert execution.execute_all(jobs) == {}
     assert "2 runs: 1 finished, 1 to resume, 1 remain" in capsys.readouterr().out
     assert len(calls(jobs[0])) == 1 and len(calls(jobs[1])) == 2
 
 
 def test_results_of_other_flags_are_not_taken_for_finished(scripts):
-    grid.execute_all(make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"]))
+    execution.execute_all(
+        make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"])
+    )
     same = make_jobs(
         scripts, ["da"], others=["--steps=100", "--learning_rate=0.001", "--data_dir=d"]
     )
-    assert grid.execute_all(same) == {}
+    assert execution.execute_all(same) == {}
     other = make_jobs(scripts, ["da"], others=["--steps=2000"])
-    assert grid.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
+    assert execution.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
     apart = make_jobs(scripts, ["da"], others=["--steps", "2000"])
-    assert grid_jobs.mistaken(apart) == grid.execute_all(other)
+    assert grid_jobs.mistaken(apart) == execution.execute_all(other)
     sized = make_jobs(scripts, ["da"], others=["--size=96"])
     assert grid_jobs.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
 
