@@ -45,25 +45,33 @@ def main(_):
 
 def evaluate_best(folder, cases, classes, value, method):
     """Scores the selected averages before and after the temperature `value`."""
-    from bwcr_tf.evaluation import analysis, figures, inference, scores, scoring
+    from bwcr_tf.evaluation import analysis, annotators, figures, inference, scores, scoring
     from bwcr_tf.export import model_card
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_best(folder))
-    rows, calibrated_rows, pooled = scoring.score_all(predict, value, cases, classes)
-    scores.write(folder / "scores.csv", rows)
-    scores.write(folder / "scores_calibrated.csv", calibrated_rows)
-    result = scores.summarize(rows, classes) | analysis.summarize(pooled, classes)
+    found = scoring.score_all(predict, value, cases, classes)
+    scores.write(folder / "scores.csv", found.rows)
+    scores.write(folder / "scores_calibrated.csv", found.calibrated)
+    result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
     result["temperature"] = value
-    result["scores_calibrated"] = scores.summarize(calibrated_rows, classes)["scores"]
+    result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
+    if found.annotators:
+        scores.write(folder / "scores_annotators.csv", found.annotators, scores.ALL_METRICS)
+        result["annotators"] = annotators.summarize(found.annotators, found.human, classes)
     files.write_json(folder / "summary.json", result)
     model_card.write(folder)
-    figures.draw_run(folder / "figures", method, cases, rows, pooled["reliability"], predict)
+    figures.draw_run(
+        folder / "figures", method, cases, found.rows, found.pooled["reliability"], predict
+    )
     print(scores.to_text(result["scores"]))
     print(f"\nafter division of the logits by the temperature, {value:.3f}:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))
-    written = "scores.csv, scores_calibrated.csv, summary.json, MODEL_CARD.md, figures/"
-    print(f"{folder}/: {written}")
+    if found.annotators:
+        print("\nagainst all annotators, or the true probabilities:")
+        print(scores.to_text(result["annotators"]["scores"], tuple(scores.ALL_METRICS)))
+    tables = ", ".join(sorted(path.name for path in folder.glob("scores*.csv")))
+    print(f"{folder}/: {tables}, summary.json, MODEL_CARD.md, figures/")
 
 
 def evaluate_last(folder, cases, classes):

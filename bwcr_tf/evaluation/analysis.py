@@ -1,4 +1,4 @@
-"""Where a network errs: by distance to the boundary, by leakage, against the truth (NumPy).
+"""Where a network errs: by distance to the boundary, by leakage (NumPy); and `truth`.
 
 `measure` returns sums over the pixels of one volume, `pool` adds volumes up, and `summarize`
 turns the sums into the numbers of summary.json.
@@ -7,15 +7,15 @@ turns the sums into the numbers of summary.json.
 import numpy as np
 
 from bwcr_tf import boundary, metrics
+from bwcr_tf.evaluation import truth
 
 BAND_EDGES = (0, 1, 2, 3, 5, 10, 20)  # pixels of any grid; then slices without a boundary
 AWAY = 4.0  # pixels of a grid of 192 that leaked probability is away from its own boundary
-RADIUS = 10.0  # pixels of a grid of 192 that are near the foreground, whatever a run's R is
 _FARTHEST = 64  # whole pixels of distance that leakage is matched over
 
 
 def measure(probabilities, case):
-    """Sums over one volume, as dicts of arrays; `truth` only where the case has it.
+    """Sums over one volume, as dicts of arrays; `truth` only where it is known.
 
     Args:
       probabilities: [Z, H, W, C] on the grid of `case`, a preprocess.Case.
@@ -26,11 +26,8 @@ def measure(probabilities, case):
         "distance": by_distance(probabilities, case.label_map, case.distance),
         "leakage": leakage(probabilities, case.label_map, AWAY * scale),
     }
-    if case.true_probabilities is not None:
-        near = (case.distance < RADIUS * scale) | (case.true_probabilities[..., 0] < 0.99)
-        sums["truth"] = truth_error(
-            probabilities, case.label_map, case.true_probabilities, near
-        )
+    if truth.known(case):
+        sums["truth"] = truth.measure(probabilities, case)
     return sums
 
 
@@ -38,7 +35,8 @@ def pool(sums):
     """The sum of what `measure` gave for several volumes."""
     if not isinstance(sums[0], dict):
         return sum(sums)
-    return {key: pool([part[key] for part in sums]) for key in sums[0]}
+    keys = dict.fromkeys(key for part in sums for key in part)
+    return {key: pool([part[key] for part in sums if key in part]) for key in keys}
 
 
 def by_distance(probabilities, label_map, distance):
@@ -78,22 +76,6 @@ def leakage(probabilities, label_map, away):
     return {name: np.array(rows) for name, rows in sums.items()}
 
 
-def truth_error(probabilities, label_map, truth, near):
-    """Sums over the pixels `near` of errors against the true probabilities [Z, H, W, C].
-
-    `variation` is the total variation, half the sum of |p_c - truth_c|; `label_variation` is
-    that of the one-hot label map, one annotator's draw; `square` sums squares over classes.
-    """
-    labels = np.eye(probabilities.shape[-1])[label_map[near]]
-    truth, error = truth[near].astype(np.float64), probabilities[near] - truth[near]
-    return {
-        "count": np.count_nonzero(near),
-        "variation": np.abs(error).sum(dtype=np.float64) / 2,
-        "label_variation": np.abs(labels - truth).sum() / 2,
-        "square": np.square(error).sum(dtype=np.float64),
-    }
-
-
 def summarize(sums, classes):
     """What summary.json keeps of pooled sums; None is not measured.
 
@@ -101,23 +83,14 @@ def summarize(sums, classes):
       Dict of `reliability` {count, confidence, correct} [bins], sums of true foreground pixels;
       `distance` {edges, count, gap, accuracy, ece} by band of r, gap = confidence - accuracy;
       `leakage` {class or mean: {on, off}}, mean p_c on and off others' boundaries, `off` at the
-      distances that `on` has; and on the phantom `truth` {pixels, variation, rms,
-      label_variation} per pixel near the foreground.
+      distances that `on` has; and what truth.summarize returns as `truth`.
     """
     result = {
         "reliability": {key: value.tolist() for key, value in sums["reliability"].items()},
         "distance": _bands(sums["distance"]),
         "leakage": _leakage(sums["leakage"], classes),
     }
-    if "truth" in sums:
-        error, count = sums["truth"], sums["truth"]["count"]
-        result["truth"] = {
-            "pixels": int(count),
-            "variation": _ratio(error["variation"], count),
-            "rms": _ratio(error["square"], count, np.sqrt),
-            "label_variation": _ratio(error["label_variation"], count),
-        }
-    return result
+    return result | ({"truth": truth.summarize(sums["truth"])} if "truth" in sums else {})
 
 
 def _bands(table):
@@ -128,7 +101,7 @@ def _bands(table):
         "accuracy": table["correct"].sum(axis=1),
         "ece": np.abs(gaps).sum(axis=1),
     }
-    ratios = {key: list(map(_ratio, values, count)) for key, values in sums.items()}
+    ratios = {key: list(map(truth.ratio, values, count)) for key, values in sums.items()}
     return {"edges": list(BAND_EDGES), "count": count.tolist(), **ratios}
 
 
@@ -136,17 +109,13 @@ def _leakage(sums, classes):
     matched = sums["on_count"] * sums["off"] / np.maximum(sums["off_count"], 1)
     rows = {
         name: {
-            "on": _ratio(sums["on"][i].sum(), sums["on_count"][i].sum()),
-            "off": _ratio(matched[i].sum(), sums["on_count"][i].sum()),
+            "on": truth.ratio(sums["on"][i].sum(), sums["on_count"][i].sum()),
+            "off": truth.ratio(matched[i].sum(), sums["on_count"][i].sum()),
         }
         for i, name in enumerate(classes)
     }
     means = {}
     for key in ("on", "off"):
         values = [row[key] for row in rows.values() if row[key] is not None]
-        means[key] = _ratio(sum(values), len(values))
+        means[key] = truth.ratio(sum(values), len(values))
     return {**rows, "mean": means}
-
-
-def _ratio(total, count, function=lambda ratio: ratio):
-    return float(function(total / count)) if count else None

@@ -28,13 +28,17 @@ def in_batches(function, slices, batch_size=32):
     return np.concatenate([function(slices[i : i + batch_size, ..., None]) for i in starts])
 
 
+def restore(probabilities, case):
+    """Probabilities [Z, Y, X, C] on the case's original grid, from those on `case.grid`."""
+    return preprocess.restore(probabilities, case.grid, case.original_grid)
+
+
 def segment(probabilities, case):
     """Label map [Z, Y, X] uint8 on the case's original grid.
 
     It is the argmax of the resampled probabilities [Z, H, W, C], which are on `case.grid`.
     """
-    restored = preprocess.restore(probabilities, case.grid, case.original_grid)
-    return restored.argmax(axis=-1).astype(np.uint8)
+    return restore(probabilities, case).argmax(axis=-1).astype(np.uint8)
 
 
 def dice(probabilities, case):
@@ -58,18 +62,27 @@ def over_annotators(scores):
 def score(probabilities, case, classes):
     """Rows of `scores` for the probabilities [Z, H, W, C] of a volume: each class, and `all`.
 
-    Dice and HD95 are of the original grid, all else is of the network's, as the authors do.
+    They are against annotator 1. Dice and HD95 are of the original grid, all else is of the
+    network's, as the authors do.
     """
-    num_classes = len(classes) + 1
-    prediction = segment(probabilities, case)
-    tace = metrics.tace(probabilities, case.label_map)
+    prediction, label_maps = segment(probabilities, case), [case.original_label_map]
+    return rows(probabilities, prediction, case.label_map, label_maps, case, classes)
+
+
+def rows(probabilities, prediction, true, label_maps, case, classes):
+    """Rows of a table of scores: of each class, and `all`.
+
+    Args:
+      prediction: [Z, Y, X] on the original grid.
+      true: the label map [Z, H, W], or the fractions [Z, H, W, C], that probabilities meet.
+      label_maps: those [Z, Y, X] that the prediction meets; Dice and HD95 are means over them.
+    """
+    num_classes, spacing_mm = len(classes) + 1, case.original_grid.spacing_mm[::-1]
+    tace = metrics.tace(probabilities, true)
     per_class = {
-        "dice": metrics.dice(prediction, case.original_label_map, num_classes),
-        "hd95_mm": metrics.hd95(
-            prediction,
-            case.original_label_map,
-            num_classes,
-            case.original_grid.spacing_mm[::-1],
+        "dice": over_annotators(metrics.dice(prediction, m, num_classes) for m in label_maps),
+        "hd95_mm": over_annotators(
+            metrics.hd95(prediction, m, num_classes, spacing_mm) for m in label_maps
         ),
         "tace": tace,
         "tace_paper": tace / metrics.BINS,  # the authors divide by the number of bins once more
@@ -78,14 +91,14 @@ def score(probabilities, case, classes):
         "dice": significance.mean(per_class["dice"]),
         "tace": significance.mean(tace),
         "tace_paper": significance.mean(tace) / metrics.BINS,
-        "ece": metrics.ece(probabilities, case.label_map, foreground=True),
-        "ece_all": metrics.ece(probabilities, case.label_map, foreground=False),
-        "nll": metrics.nll(probabilities, case.label_map),
-        "brier": metrics.brier(probabilities, case.label_map),
+        "ece": metrics.ece(probabilities, true, foreground=True),
+        "ece_all": metrics.ece(probabilities, true, foreground=False),
+        "nll": metrics.nll(probabilities, true),
+        "brier": metrics.brier(probabilities, true),
     }
-    rows = [
+    of_classes = [
         {"class": name, **{metric: float(values[i]) for metric, values in per_class.items()}}
         for i, name in enumerate(classes)
     ]
     volume = {"subject": case.subject, "volume": case.name}
-    return [volume | row for row in [*rows, {"class": "all", **whole}]]
+    return [volume | row for row in [*of_classes, {"class": "all", **whole}]]

@@ -1,5 +1,7 @@
 """scores.csv: what its metrics are and how they are shown; reading, writing and summary (NumPy).
 
+scores_annotators.csv has the metrics of volume beside them.
+
 A row is a dict of `subject`, `volume`, `class` (or `all`) and the metrics that it measures, as
 fractions; NaN is undefined.
 """
@@ -45,17 +47,25 @@ METRICS = {
         Metric("brier", "Brier", "", 1, 3, -1, _EMPTY),
     )
 }
+VOLUME_METRICS = {
+    metric.column: metric
+    for metric in (
+        Metric("volume_crps_ml", "CRPS of the volume", "ml", 1, 2, -1, _EMPTY),
+        Metric("volume_error", "Volume error", "%", 100, 1, -1, "no annotator drew the class"),
+    )
+}
 # fmt: on
+ALL_METRICS = METRICS | VOLUME_METRICS
 COLUMNS = ("subject", "volume", "class", *METRICS)
 CALIBRATION = ("ece", "ece_all", "tace", "tace_paper", "nll", "brier")  # of probabilities
 
 
-def write(path, rows):
+def write(path, rows, metrics=METRICS):
     """Writes scores.csv: six decimals, empty where a row does not measure a column."""
-    files.write_csv(path, COLUMNS, rows, decimals=6)
+    files.write_csv(path, (*COLUMNS[:3], *metrics), rows, decimals=6)
 
 
-def read(path):
+def read(path, metrics=METRICS):
     """The rows that `write` was given, to six decimals; [] if there is no such file.
 
     Raises:
@@ -65,20 +75,21 @@ def read(path):
         return []
     try:
         table = csv.DictReader(path.read_text("utf-8").splitlines())
-        missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
+        columns = (*COLUMNS[:3], *metrics)
+        missing = [column for column in columns if column not in (table.fieldnames or ())]
         if missing:
-            raise DataError(f"{path}: no column {missing[0]}; expected {','.join(COLUMNS)}")
-        return [_parse(row, f"{path}, line {table.line_num}") for row in table]
+            raise DataError(f"{path}: no column {missing[0]}; expected {','.join(columns)}")
+        return [_parse(row, metrics, f"{path}, line {table.line_num}") for row in table]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of scores ({error})") from error
 
 
-def _parse(texts, place):
+def _parse(texts, metrics, place):
     """A row of texts as a row of scores."""
     if None in texts or None in texts.values():
         raise DataError(f"{place}: another number of cells than columns")
     row = {column: texts[column] for column in COLUMNS[:3]}
-    for column in METRICS:
+    for column in metrics:
         if texts[column]:
             try:
                 row[column] = float(texts[column])
@@ -100,7 +111,7 @@ def summarize(rows, classes):
     for name in (*classes, "all"):
         of_class = [row for row in rows if row["class"] == name]
         scores[name] = {}
-        for metric in METRICS.values():
+        for metric in ALL_METRICS.values():
             measured = [row for row in of_class if metric.column in row]
             if measured:
                 scores[name][metric.column] = _mean_sd([row[metric.column] for row in measured])
@@ -123,11 +134,11 @@ def _mean_sd(values):
 
 def to_text(summary, columns=tuple(METRICS)):
     """A table for the terminal of `columns` of `scores` of `summarize`, mean +- sd."""
-    metrics = [METRICS[column] for column in columns]
-    lines = [f"{'class':>10}" + "".join(f"{metric.column:>15}" for metric in metrics)]
+    metrics = [ALL_METRICS[column] for column in columns]
+    lines = [f"{'class':>10}" + "".join(f" {metric.column:>14}" for metric in metrics)]
     for name, measured in summary.items():
         cells = [_cell(metric, measured.get(metric.column)) for metric in metrics]
-        lines.append(f"{name:>10}" + "".join(f"{cell:>15}" for cell in cells))
+        lines.append(f"{name:>10}" + "".join(f" {cell:>14}" for cell in cells))
     units = collections.defaultdict(list)
     for metric in metrics:
         units[metric.unit].append(metric.column)

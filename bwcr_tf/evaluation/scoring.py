@@ -1,21 +1,36 @@
 """Scores of all test volumes, before and after the temperature."""
 
-from bwcr_tf.evaluation import analysis, inference, temperature
+from typing import NamedTuple
+
+from bwcr_tf.evaluation import analysis, annotators, inference, temperature, truth
 from bwcr_tf.system.progress import Progress
 
 
+class Scores(NamedTuple):
+    """Rows of tables of scores, and sums over all volumes."""
+
+    rows: list  # of scores.csv
+    calibrated: list  # of scores_calibrated.csv
+    annotators: list  # of scores_annotators.csv: of the volumes of which the truth is known
+    human: list  # of each annotator against the others
+    pooled: dict  # analysis.pool
+
+
 def score_all(predict, value, cases, classes):
-    """Rows of scores.csv and of scores_calibrated.csv (temperature `value`), and analysis.pool."""
-    rows, calibrated_rows, sums = [], [], []
+    """The Scores of all test volumes; `value` is the temperature of the calibrated ones."""
+    rows, calibrated_rows, against_all, human, sums = [], [], [], [], []
     progress = Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
         rows += inference.score(probabilities, case, classes)
         calibrated = temperature.apply(probabilities, value)
         calibrated_rows += inference.score(calibrated, case, classes)
+        if truth.known(case):
+            against_all += annotators.score(probabilities, case, classes)
+            human += annotators.score_annotators(case, classes)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
-    return rows, calibrated_rows, analysis.pool(sums)
+    return Scores(rows, calibrated_rows, against_all, human, analysis.pool(sums))
 
 
 def score_each(predict, cases, classes):

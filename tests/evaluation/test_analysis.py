@@ -12,7 +12,10 @@ def case(label_map, true_probabilities=None):
     num_classes = int(label_map.max()) + 1
     distance = np.stack([boundary.distance(m, max(num_classes, 2)) for m in label_map])
     return types.SimpleNamespace(
-        label_map=label_map, distance=distance, true_probabilities=true_probabilities
+        label_map=label_map,
+        label_maps=[label_map],
+        distance=distance,
+        true_probabilities=true_probabilities,
     )
 
 
@@ -94,18 +97,6 @@ def test_leakage_of_a_single_class_is_not_measured():
     assert found == {"A": {"on": None, "off": None}, "mean": {"on": None, "off": None}}
 
 
-def test_truth_error_by_hand():
-    label_map = np.array([[[0, 1, 2]]])
-    true_probabilities = np.array([[[[1, 0, 0], [0.2, 0.5, 0.3], [0, 0, 1]]]])
-    p = np.array([[[[1, 0, 0], [0.5, 0.1, 0.4], [0, 0, 1]]]])
-    near = np.array([[[False, True, True]]])
-    found = analysis.truth_error(p, label_map, true_probabilities, near)
-    assert found["count"] == 2
-    assert found["variation"] == pytest.approx((0.3 + 0.4 + 0.1) / 2)
-    assert found["square"] == pytest.approx(0.09 + 0.16 + 0.01)
-    assert found["label_variation"] == pytest.approx((0.2 + 0.5 + 0.3) / 2)
-
-
 def test_volumes_pool_as_their_pixels_together_and_the_summary_is_json():
     rng = np.random.default_rng(0)
     label_map = rng.integers(0, 3, (4, 24, 24))
@@ -126,20 +117,6 @@ def test_volumes_pool_as_their_pixels_together_and_the_summary_is_json():
     )
     np.testing.assert_allclose(found["distance"]["ece"][0], expected["distance"]["ece"][0])
     assert sum(found["reliability"]["count"]) == np.count_nonzero(label_map)
-
-
-def test_pixels_count_as_near_for_their_distance_or_their_truth():
-    label_map = np.zeros((2, 1, 192), int)
-    label_map[0, 0, :1] = 1  # r = 0, 0, 1 .. 9 are under 10 pixels
-    true_probabilities = constant([1, 0], label_map.shape)
-    true_probabilities[1, 0, :5] = [
-        0.9,
-        0.1,
-    ]  # drawn by others in a slice that this one left empty
-    sums = analysis.measure(
-        constant([0.8, 0.2], label_map.shape), case(label_map, true_probabilities)
-    )
-    assert sums["truth"]["count"] == 11 + 5
 
 
 def test_truth_is_left_out_where_a_case_has_none():

@@ -73,3 +73,16 @@ def test_terminal_shows_the_papers_units():
     assert line.split() == expected.split()
     assert "; dice, ece, ece_all, tace in %; hd95_mm in mm; tace_paper in % x 10" in legend
     assert scores.to_text({"all": {}}, ["nll"]).splitlines()[0].split() == ["class", "nll"]
+
+
+def test_scores_annotators_has_the_columns_of_volume_after_the_others(tmp_path):
+    rows = [row("a", "LV", dice=0.5, volume_crps_ml=1.25, volume_error=math.nan)]
+    path = tmp_path / "scores_annotators.csv"
+    scores.write(path, rows, scores.ALL_METRICS)
+    lines = [f"{HEADER},volume_crps_ml,volume_error", "a,a,LV,0.500000,,,,,,,,1.250000,nan"]
+    assert path.read_text() == "\n".join(lines) + "\n"
+    (found,) = scores.read(path, scores.ALL_METRICS)
+    assert found["volume_crps_ml"] == 1.25 and math.isnan(found["volume_error"])
+    summary = scores.summarize(rows, ("LV",))
+    assert summary["undefined"] == ["a LV volume_error: no annotator drew the class"]
+    assert "volume_crps_ml in ml" in scores.to_text(summary["scores"], scores.VOLUME_METRICS)

@@ -124,6 +124,23 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     }
 
 
+def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
+    flags = [f"--data_dir={annotated}", "--dataset=annotators", *SMALL, "--steps=2"]
+    flags += [f"--runs_dir={tmp_path}", f"--cache_dir={tmp_path}/cache"]
+    run("train.py", *flags, "--method=bwcr", "--labels=sample")
+    folder = tmp_path / "annotators/ntr4/bwcr/run1"
+    assert "against all annotators" in run("evaluate.py", f"--run_dir={folder}").stdout
+    text = (folder / "scores_annotators.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == [*scores.COLUMNS, *scores.VOLUME_METRICS]
+    assert {row["subject"] for row in rows} == {"case10"}  # case09 has one annotator
+    found = json.loads((folder / "summary.json").read_text())
+    mean = found["annotators"]["scores"]["all"]["ece"]["mean"]
+    assert float(rows[-1]["ece"]) == pytest.approx(mean, abs=1e-6)
+    assert found["annotators"]["human"]["all"]["dice"]["volumes"] == 2
+    assert found["truth"]["levels"]["fraction"] == [0, 0.5, 1]
+
+
 def weights(folder):
     return unet.load(folder / "best.keras").get_weights()
 
