@@ -60,7 +60,7 @@ def weight_maps(folder):
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[], title=title)
     save(figure, path)
-    caption = "Fig. 2. Image, label, distance r and weight λ(r) for R = 10 pixels (phantom)."
+    caption = "Fig. 2. Image, label, distance r and weight λ(r) for R = 10 of 192 pixels (phantom)."
     return Figure(path, caption)
 
 
@@ -145,13 +145,13 @@ def _draw_confidence(found, path):
 def _predictions(found):
     """Middle slice [H, W] of a test patient, its true probabilities, {method: predicted ones}."""
     from bwcr_tf import unet  # these need TensorFlow
-    from bwcr_tf.data import datasets, preprocess  # these need TensorFlow
+    from bwcr_tf.data import layouts, preprocess  # these need TensorFlow
     from bwcr_tf.evaluation import inference  # these need TensorFlow
 
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
-        volume = datasets.read_acdc(root).test[0].volumes[0]
+        volume = layouts.read_acdc(root).test[0].volumes[0]
         case = preprocess.preprocess(volume, found[0].spec.settings)
     z, predictions = len(case.image) // 2, {}
     for run in found:

@@ -4,9 +4,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bwcr_tf import boundary
+from bwcr_tf import boundary, unet
+from bwcr_tf.data.preprocess import Settings
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.report import figures
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15, NumPy 2
+def test_figure_4_is_drawn_by_the_networks_of_the_runs(drawn, tmp_path):
+    unet.save(unet.build_unet(32, 4, width=4), tmp_path / "best.keras")
+    spec = SimpleNamespace(
+        classes=("RV", "MYO", "LV"), settings=Settings(4, 32, 8.0, n4_shrink=0)
+    )
+    run = SimpleNamespace(
+        dataset="phantom", ntr=3, number="1", scale=1, label="DA", folder=tmp_path, spec=spec
+    )
+    (figure,) = figures.confidence_maps(tmp_path, [run], tmp_path)
+    assert figure.path == tmp_path / "confidence_maps.png"
+    image, truth, predicted = (axis.images[0].get_array() for axis in drawn[0].axes[:3])
+    assert image.shape == truth.shape == predicted.shape == (32, 32)
+    assert 0.5 < truth.max() <= 1 and 0 < predicted.min() < predicted.max() < 1
 
 
 @pytest.fixture
@@ -30,8 +47,9 @@ def test_figure_2_shows_the_weight_of_eq_3_at_each_distance(drawn, tmp_path):
     volume = phantom.make_volume(0, 4, "ED")
     label_map = volume.label_map[len(volume.label_map) // 2]
     np.testing.assert_array_equal(distance, boundary.distance(label_map, 4))
-    assert distance.min() == 0 and distance.max() > 10
-    expected = np.where(distance < 10, 1.01 - 0.1 * distance, 0.01)
+    radius = 10 * label_map.shape[-1] / 192  # R of the paper's grid on this one
+    assert distance.min() == 0 and distance.max() > radius
+    expected = np.where(distance < radius, 1.01 - distance / radius, 0.01)
     np.testing.assert_allclose(weight, expected, atol=1e-6)
 
 
