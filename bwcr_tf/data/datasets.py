@@ -33,7 +33,7 @@ DATASETS = {
     ),
     "nci": Dataset(
         layouts.read_nci, pixel_mm=0.625, num_validation=4, num_test=30,
-        layout="{Prostate-3T,PROSTATE-DIAGNOSIS}/{Images/SUBJECT/**/*.dcm,Labels/SUBJECT.nrrd}",
+        layout="{Prostate-3T,PROSTATE-DIAGNOSIS}/[Images/]SUBJECT/**/*.dcm, SUBJECT.nrrd anywhere",
         source="The Cancer Imaging Archive, NCI-ISBI 2013 Challenge",
     ),
     "phantom": Dataset(

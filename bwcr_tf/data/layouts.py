@@ -92,13 +92,28 @@ def _volume(name, image, label, true_probabilities=None):
 
 
 def read_nci(directory):
-    """NCI-ISBI 2013: per site, Images/<subject>/**/*.dcm and Labels/<subject>.nrrd."""
+    """NCI-ISBI 2013: per site, [Images/]SUBJECT/**/*.dcm; SUBJECT[_correctedLabels].nrrd anywhere.
+
+    So both the tidy layout, with the labels in Labels/, and the archive's own folders are read.
+    """
+    labels = {}
+    files = {*directory.rglob("[!.]*.nrrd"), *directory.glob("*/Labels/[!.]*.nrrd")}  # a link
+    for path in sorted(files):
+        name = path.stem.removesuffix("_correctedLabels")
+        if name in labels:
+            raise DataError(f"{path}: {labels[name]} is a label of {name}, too; expected one")
+        labels[name] = path
     subjects = []
     for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
-        folders = (directory / site / "Images").glob("*")
-        for folder in sorted(path for path in folders if path.is_dir()):
-            label = directory / site / "Labels" / f"{folder.name}.nrrd"
-            subjects.append(Subject(folder.name, site, (_volume(folder.name, folder, label),)))
+        images = directory / site / "Images"
+        images = images if images.is_dir() else directory / site
+        for folder in sorted(path for path in images.glob("[!.]*") if path.is_dir()):
+            if folder.name in labels or folder.name != "Labels":
+                missing = directory / site / "Labels" / f"{folder.name}.nrrd"
+                volume = _volume(folder.name, folder, labels.pop(folder.name, missing))
+                subjects.append(Subject(folder.name, site, (volume,)))
+    for name, path in labels.items():
+        raise DataError(f"{path}: the image of {name} is missing")
     return Collection(("CG", "PZ"), tuple(subjects))
 
 

@@ -60,7 +60,9 @@ def weight_maps(folder):
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[], title=title)
     save(figure, path)
-    caption = "Fig. 2. Image, label, distance r and weight λ(r) for R = 10 of 192 pixels (phantom)."
+    caption = (
+        "Fig. 2. Image, label, distance r and weight λ(r) for R = 10 of 192 pixels (phantom)."
+    )
     return Figure(path, caption)
 
 
