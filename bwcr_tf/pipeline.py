@@ -6,10 +6,7 @@ from bwcr_tf import affine, intensity
 
 
 def batches(slices, num_classes, method, batch_size, start, steps, seed, parallel=True):
-    """The batches of steps start..steps-1 as a tf.data.Dataset; each is a dict:
-
-    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions),
-    distance [B, H, W] in pixels.
+    """The batches of steps start..steps-1 as a tf.data.Dataset: `make_batch` of each step.
 
     The batch of step t is a pure function of (seed, t): a run that is stopped and resumed sees what
     it would have seen. Slices are shuffled anew in every epoch and drawn without replacement.
@@ -24,34 +21,41 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
         and logs an error over it (TF 2.21).
     """
     slices = {name: tf.convert_to_tensor(array) for name, array in slices.items()}
-    count, size = slices["images"].shape[:2]
-
-    def make_batch(step):
-        seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
-        affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
-        rows = label_rows = slice_indices(step, batch_size, count, seed)
-        if "annotations" in slices:
-            label_rows = annotation_indices(tf.gather(slices["annotations"], rows), step, seed)
-        images = tf.gather(slices["images"], rows)
-        labels = tf.gather(slices["label_maps"], label_rows)
-        views = tf.tile(images, [method.num_views, 1, 1, 1])  # [V * B, H, W, 1]
-        view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
-        if method.augment:
-            view_to_image = affine.sample(method.num_views * batch_size, size, affine_seed)
-            views = intensity.randomize(project(views, view_to_image), intensity_seed)
-        by_view = [method.num_views, batch_size]
-        return {
-            "views": tf.reshape(views, [*by_view, size, size, 1]),
-            "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
-            "labels": labels if labels.shape.rank == 4 else tf.one_hot(labels, num_classes),
-            "distance": tf.gather(slices["distance"], label_rows),
-        }
-
     return (
         tf.data.Dataset.range(start, steps)
-        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE if parallel else None)
+        .map(
+            lambda step: make_batch(slices, num_classes, method, batch_size, step, seed),
+            num_parallel_calls=tf.data.AUTOTUNE if parallel else None,
+        )
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def make_batch(slices, num_classes, method, batch_size, step, seed):
+    """The batch of `step`, a dict of
+
+    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions)
+    and distance [B, H, W] in pixels.
+    """
+    count, size = slices["images"].shape[:2]
+    seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
+    affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
+    rows = label_rows = slice_indices(step, batch_size, count, seed)
+    if "annotations" in slices:
+        label_rows = annotation_indices(tf.gather(slices["annotations"], rows), step, seed)
+    labels = tf.gather(slices["label_maps"], label_rows)
+    views = tf.tile(tf.gather(slices["images"], rows), [method.num_views, 1, 1, 1])
+    view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
+    if method.augment:
+        view_to_image = affine.sample(method.num_views * batch_size, size, affine_seed)
+        views = intensity.randomize(project(views, view_to_image), intensity_seed)
+    by_view = [method.num_views, batch_size]
+    return {
+        "views": tf.reshape(views, [*by_view, size, size, 1]),
+        "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
+        "labels": labels if labels.shape.rank == 4 else tf.one_hot(labels, num_classes),
+        "distance": tf.gather(slices["distance"], label_rows),
+    }
 
 
 def slice_indices(step, batch_size, count, seed):
