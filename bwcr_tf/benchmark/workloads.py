@@ -57,7 +57,8 @@ def make_slices(size, count=64):
 def batches(setup, method, count):
     """`count` batches of synthetic slices, as training sees them."""
     slices = make_slices(setup.size)
-    return pipeline.batches(slices, NUM_CLASSES, method, setup.batch_size, 0, count, 0)
+    how = setup.batch_size, 0, count, 0, setup.jit  # as training does: see its `parallel`
+    return pipeline.batches(slices, NUM_CLASSES, method, *how)
 
 
 def make_network(setup):

@@ -10,7 +10,7 @@ from bwcr_tf import boundary, metrics
 from bwcr_tf.evaluation import truth
 
 BAND_EDGES = (0, 1, 2, 3, 5, 10, 20)  # pixels of any grid; then slices without a boundary
-AWAY = 4.0  # pixels of a grid of 192 that leaked probability is away from its own boundary
+AWAY = 4.0  # pixels of the paper's grid that leaked probability is away from its own boundary
 _FARTHEST = 64  # whole pixels of distance that leakage is matched over
 
 
@@ -20,7 +20,7 @@ def measure(probabilities, case):
     Args:
       probabilities: [Z, H, W, C] on the grid of `case`, a preprocess.Case.
     """
-    scale = case.label_map.shape[-1] / 192
+    scale = case.label_map.shape[-1] / boundary.PAPER_SIZE
     sums = {
         "reliability": metrics.reliability(probabilities, case.label_map),
         "distance": by_distance(probabilities, case.label_map, case.distance),

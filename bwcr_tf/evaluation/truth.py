@@ -6,9 +6,9 @@ keeps of them.
 
 import numpy as np
 
-from bwcr_tf import metrics
+from bwcr_tf import boundary, metrics
 
-RADIUS = 10.0  # pixels of a grid of 192 that are near the foreground, whatever a run's R is
+RADIUS = 10.0  # pixels of the paper's grid that are near the foreground, whatever a run's R is
 _BINS = 20  # of probability, in the pooled error
 _SHOWN = 0.05  # the pooled error is over the pixels of a larger probability
 _LEVELS = 60  # steps of the fraction, so that those of one to six annotators are kept apart
@@ -29,7 +29,7 @@ def fractions(case, num_classes):
 def measure(probabilities, case):
     """Sums over one volume, as dicts of arrays; `probabilities` [Z, H, W, C] are on its grid."""
     true = fractions(case, probabilities.shape[-1])
-    radius = RADIUS * case.label_map.shape[-1] / 192
+    radius = RADIUS * case.label_map.shape[-1] / boundary.PAPER_SIZE
     near = (case.distance < radius) | (true[..., 0] < 0.99)
     return {
         "near": error(probabilities, case.label_map, true, near),
