@@ -5,6 +5,8 @@ import json
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
+
 from bwcr_tf.data import datasets
 from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import published
@@ -148,6 +150,16 @@ def by_volume(found, column, rows="rows"):
             if column in row and (row["class"] != "all") == of_classes:
                 values[row["subject"], row["volume"], run.number].append(row[column])
     return {key: significance.mean(value) for key, value in values.items()}
+
+
+def by_structure(found, column):
+    """{(subject, volume, class): mean over runs} of a column of scores.csv; NaN if one run's is."""
+    values = collections.defaultdict(list)
+    for run in found:
+        for row in run.rows:
+            if row["class"] != "all" and column in row:
+                values[row["subject"], row["volume"], row["class"]].append(row[column])
+    return {key: float(np.mean(value)) for key, value in values.items()}
 
 
 def differences(found, reference, rows="rows"):

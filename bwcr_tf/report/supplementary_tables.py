@@ -5,14 +5,46 @@ from scipy import stats
 
 from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import page, scored_runs
-from bwcr_tf.report.tables import arrowed, by_ntr, score_table, show
+from bwcr_tf.report.tables import arrowed, by_ntr, mean_sd, score_table, show, winner_of
 
 
 def further_table(dataset, found):
     """The scores of one data set that the paper doesn't have."""
-    title = f"Further scores, {dataset}"
-    note = "HD95 is the mean over classes; ECE in per cent."
-    return score_table(title, "Method", by_ntr(found), scored_runs.FURTHER, note)
+    title, groups = f"Further scores, {dataset}", by_ntr(found)
+    others = [metric for metric in scored_runs.FURTHER if metric is not _HD95]
+    table = score_table(title, "Method", groups, others, "")
+    columns = list(zip(table.header, *table.rows, strict=True))
+    for heading, methods in groups.items():
+        columns += _hd95_columns(heading, {row: methods.get(row, []) for row in columns[0][1:]})
+    note = (
+        "ECE in per cent. HD95 is over the structures that every method found in all its runs; "
+        "beside it, how many of all structures each method missed, or found where there are none."
+    )
+    return page.of_columns(title, columns, note)
+
+
+_HD95 = scores.METRICS["hd95_mm"]
+
+
+def _hd95_columns(heading, methods):
+    """HD95 of {method: Runs} on the structures that none missed, and how many each missed."""
+    found = {name: scored_runs.by_structure(some, "hd95_mm") for name, some in methods.items()}
+    measured = [
+        {k for k, v in each.items() if not np.isnan(v)} for each in found.values() if each
+    ]
+    common = set.intersection(*measured)
+    cells = [
+        mean_sd([each[key] for key in sorted(common) if each], _HD95.factor, _HD95.decimals)
+        for each in found.values()
+    ]
+    winner = winner_of(cells, _HD95.sign)
+    texts = [f"**{cell[0]}**" if cell is winner else cell[0] for cell in cells]
+    missed = [
+        f"{sum(map(np.isnan, each.values()))} of {len(each)}" if each else ""
+        for each in found.values()
+    ]
+    yield [f"{heading} {arrowed(_HD95)}".strip(), *texts]
+    yield [f"{heading} missed".strip(), *missed]
 
 
 def temperature_table(setting, methods):

@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 from report_runs import of_method, write_run, write_runs
 
 from bwcr_tf.report import scored_runs, supplementary_tables
@@ -32,3 +33,23 @@ def test_selection_is_shown_beside_the_last_step(tmp_path):
     (folder / "scores_last.csv").write_text(changed)
     row = supplementary_tables.selection_table("", {"DA": of_method(results, "da")[:1]}).rows[0]
     assert row == ["DA", "80.0 → 80.0", "20.0 → 50.0", "10.0 → 10.0", "15.0 → 15.0"]
+
+
+def test_hd95_is_compared_on_the_structures_that_no_method_missed(tmp_path):
+    """DA misses the structure on which it would be worst, which must not make it the best."""
+    results = write_runs(tmp_path)
+    for run, lost in (1, "a,a_ED,LV"), (2, "b,b_ED,RV"):
+        path = results / f"acdc/ntr5/da/run{run}/scores.csv"
+        lines = path.read_text().splitlines()
+        lines = [
+            re.sub(r",0.8,[35].0,", ",0.0,nan,", x) if x.startswith(lost) else x for x in lines
+        ]
+        path.write_text("\n".join(lines) + "\n")
+    found = [run for run in scored_runs.load(results) if run.scale == 1]
+    table = supplementary_tables.further_table("acdc", found)
+    at = table.header.index("5: HD95 mm ↓")
+    cells = {row[0]: row[at : at + 2] for row in table.rows}
+    # of RV 3, 3, 3 and LV 5, 5, 5 mm, an LV and an RV are left out for all
+    expected = f"{np.mean([3, 3, 5, 5]):.1f} ± {np.std([3, 3, 5, 5]):.1f}"
+    assert cells["DA"] == [f"**{expected}**", "2 of 6"]
+    assert cells["BWCR"] == [expected, "0 of 6"] and cells["CR"] == [expected, "0 of 6"]
