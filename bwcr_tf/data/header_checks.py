@@ -3,6 +3,7 @@
 `scans` puts the file's name before what is wrong.
 """
 
+import collections
 import gzip
 import itertools
 import math
@@ -14,54 +15,77 @@ import zlib
 import numpy as np
 import SimpleITK as sitk
 
+from bwcr_tf.data import formats
+
 
 class Mismatch(ValueError):
     """A file does not hold what its header claims, or claims what no scan has."""
 
 
-_NIFTI = (".nii", ".nii.gz")
 _FIELD = rb".*\0|(?!#|[^:]*:=).{500}"  # no text, or long and neither a comment nor a key
 _MANY = rb"\W*NDims(?!\W*\d\s)"
 _CRASH = {".nrrd": _FIELD, ".nhdr": _FIELD, ".mha": _MANY, ".mhd": _MANY}  # lines that end ITK
-_TEXT = tuple(_CRASH)
 
 
 def check_header(path):
     """Raises on a header that ITK must not see: one that ends it, or that it makes room for."""
+    if kind := formats.other_format(path):
+        raise Mismatch(f"{kind} is not read; expected {formats.READ}")
     name = path.name.lower()
-    if name.endswith(_TEXT):
+    if name.endswith(formats.TEXT):
         with open(path, "rb") as file:
             for line in itertools.takewhile(bytes.strip, file):
                 if re.match(_CRASH[path.suffix.lower()], line):
                     raise Mismatch(f"strange line {line[:20]}... in its header")
-    elif not name.endswith(_NIFTI):
-        _check_dicom(path.read_bytes())
+    elif not name.endswith(formats.NIFTI):
+        collections.deque(dicom_elements(path.read_bytes()), maxlen=0)
 
 
 def check_pixels(path, reader):
-    """Raises unless the file holds the pixels of its header, which ITK's `reader` has read."""
+    """Raises unless the file holds the pixels of its header, which ITK's `reader` has read.
+
+    Returns:
+      Which pixels of a NIfTI file are NaN, as an array of bool; ITK takes them for zero.
+    """
+    missing = np.zeros(0, bool)
     name, count = path.name.lower(), math.prod(reader.GetSize())
     most = 1032 * path.stat().st_size  # what deflate can pack into the file
-    if name.endswith(_NIFTI):
+    if name.endswith(formats.NIFTI):
         size = int(reader.GetMetaData("bitpix")) // 8
-        found = _nifti_pixels(path, reader, min(count * size, most))
-    elif name.endswith(_TEXT):
+        found, missing = _nifti_pixels(path, reader, min(count * size, most))
+    elif name.endswith(formats.TEXT):
         size = sitk.Image(1, 1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
         found = _text_pixels(path, count * size)
     else:
         size, found = 1, most
     if found < count * size:
         raise Mismatch(f"{found} bytes of pixels; its header says {count * size}")
+    return missing
 
 
 def data_file(path):
     """The file with the pixels of a scan: `path`, or what its NRRD or MetaImage header names."""
-    if path.name.lower().endswith(_TEXT) and path.is_file():
-        head = _head(path.read_bytes())
-        apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", head)
+    if path.name.lower().endswith(formats.TEXT) and path.is_file():
+        start = head(path.read_bytes())
+        apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", start)
         if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
             return file
     return path
+
+
+def nearest_axes(axes):
+    """The nearest matrix [3, 3] of unit vectors at right angles to axes [3, 3], in its columns.
+
+    Raises where two axes are off a right angle by more than 1e-2, the sine.
+    """
+    lean = np.abs(axes.T @ axes - np.eye(3)).max()
+    if not lean < 0.0105:  # 1e-2 and the rounding of float32
+        raise Mismatch(
+            f"axes {math.degrees(math.asin(min(lean, 1))):.1f} degrees off right angles, a "
+            "sheared grid; expected right angles: resample the scan"
+        )
+    left, _, right = np.linalg.svd(axes)
+    return left @ right
 
 
 def check_finite(pixels):
@@ -71,10 +95,10 @@ def check_finite(pixels):
 
 
 def _nifti_pixels(path, reader, size):
-    """Bytes of pixels in a NIfTI file, where `size` are needed. Raises on what ITK is silent about.
+    """Bytes of pixels in a NIfTI file, where `size` are needed, and which pixels are NaN.
 
-    That is a gzip file cut short, a spacing of zero, which it takes for 1 mm, and values that
-    are not finite, which it takes for zero.
+    Raises on what ITK is silent about: a gzip file cut short, a spacing of zero, which it takes
+    for 1 mm, and values that are infinite, which it takes for zero.
     """
     with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
         header = file.read(348)
@@ -84,24 +108,26 @@ def _nifti_pixels(path, reader, size):
     spacing_mm = np.frombuffer(header, order + "f4", 3, 80)
     if not 0 < spacing_mm.min() <= spacing_mm.max() < np.inf:
         raise Mismatch(f"spacing {spacing_mm.tolist()} mm; expected above zero")
+    missing = np.zeros(0, bool)
     if kind := {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype")):
-        check_finite(
-            np.frombuffer(pixels, order + kind, min(size, len(pixels)) // int(kind[1]))
-        )
-    return len(pixels)
+        values = np.frombuffer(pixels, order + kind, min(size, len(pixels)) // int(kind[1]))
+        missing = np.isnan(values)
+        if wrong := np.count_nonzero(np.isinf(values)):
+            raise Mismatch(f"{wrong} pixels are infinite")
+    return len(pixels), missing
 
 
 def _text_pixels(path, size):
     """Bytes of pixels in a NRRD or MetaImage file or the one it names, where `size` are needed."""
     content, file = path.read_bytes(), data_file(path)
-    head = _head(content)
-    pixels = content[len(head) :] if file == path else file.read_bytes()
-    if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", head):
+    start = head(content)
+    pixels = content[len(start) :] if file == path else file.read_bytes()
+    if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", start):
         pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
     return len(pixels)
 
 
-def _head(content):
+def head(content):
     """The header of a NRRD or MetaImage file, without the pixels that may follow it."""
     return re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
 
@@ -112,37 +138,60 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _IMPLICIT, _BIG, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
 
 
-def _check_dicom(content):
-    """Raises on an element longer than the rest of its file: GDCM makes room for it, up to 4 GiB.
+def dicom_elements(content):
+    """Yields (path, value) of each element of a DICOM file whose data set is not compressed.
 
-    Goes into sequences and their items and past the value of every other element.
+    `path` has the tags of the sequences that it is in, then its own, each as group << 16 | number.
+    Sequences and their items (ITEM) come before what is in them, with an empty value. Raises on an
+    element longer than the rest of its file: GDCM makes room for it, up to 4 GiB.
     """
     at = 132 if content[128:132] == b"DICM" else 0
     syntax = b"" if at or content[4:6] in _SHORT else _IMPLICIT
+    inside = []  # (where it ends, its tag) of each sequence and item
     fragments = False  # whether items hold pieces of compressed pixels
     while at + 12 <= len(content):
+        while inside and at >= inside[-1][0]:
+            inside.pop()
         meta = content[at : at + 2] == b"\2\0"
         if syntax == _DEFLATED and not meta:
             return  # nothing to go through
         order = ">" if syntax == _BIG and not meta else "<"
-        group, number, kind = struct.unpack_from(order + "HH2s", content, at)
-        if group == 0xFFFE or syntax == _IMPLICIT and not meta:
-            kind = b""
-        where, width, header = (
-            (6, "H", 8) if kind in _SHORT else (8, "I", 12) if kind in _LONG else (4, "I", 8)
-        )
-        (length,) = struct.unpack_from(order + width, content, at + where)
-        at += header
+        tag, kind, length, at = _element(content, at, order, syntax == _IMPLICIT and not meta)
         endless = length == 0xFFFFFFFF
-        item = (group, number) == (0xFFFE, 0xE000)
-        if (group, number) == (0x7FE0, 0x0010) or group == 0xFFFE and not item:
+        if tag == _PIXELS or tag in _ENDS:
             fragments = endless
-        if endless or kind == b"SQ" or item and not fragments:
+        if tag in _ENDS:
+            del inside[-1:]
+            continue
+        path = (*(outer for _, outer in inside if outer != ITEM), tag)
+        if endless or kind == b"SQ" or tag in SEQUENCES or tag == ITEM and not fragments:
+            inside.append((math.inf if endless else at + length, tag))
+            yield path, b""
             continue
         if length > len(content) - at:
             raise Mismatch(
-                f"element ({group:04x},{number:04x}) of {length} bytes; {len(content) - at} follow"
+                f"element ({tag >> 16:04x},{tag & 0xFFFF:04x}) of {length} bytes; "
+                f"{len(content) - at} follow"
             )
-        if (group, number) == (0x0002, 0x0010):
+        if tag == 0x00020010:
             syntax = content[at : at + length].rstrip(b"\0 ")
+        yield path, content[at : at + length]
         at += length
+
+
+# Functional groups (shared, by frame), and plane position, orientation, pixel measures and value
+# transformation in them (PS3.3, C.7.6.16), which implicit files do not call sequences
+SEQUENCES = 0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145
+_PIXELS, ITEM, _ENDS = 0x7FE00010, 0xFFFEE000, (0xFFFEE00D, 0xFFFEE0DD)
+
+
+def _element(content, at, order, implicit):
+    """Tag, value representation, length of an element's value, and where the value begins."""
+    group, number, kind = struct.unpack_from(order + "HH2s", content, at)
+    if group == 0xFFFE or implicit:
+        kind = b""
+    where, width, header = (
+        (6, "H", 8) if kind in _SHORT else (8, "I", 12) if kind in _LONG else (4, "I", 8)
+    )
+    (length,) = struct.unpack_from(order + width, content, at + where)
+    return group << 16 | number, kind, length, at + header

@@ -2,31 +2,35 @@
 
 import contextlib
 import gzip
-import itertools
-import math
 import zlib
 
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf.data import header_checks
+from bwcr_tf.data import dicom, formats, header_checks, measured, nifti, text_headers
+from bwcr_tf.data.dicom import dicom_files
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 
 def read_image(path):
     """A scan as a float32 sitk.Image of three dimensions: a file, or a folder with one series.
 
+    Padding that a DICOM header declares, and NaN at the border, become one value below all
+    others, which `measured.mask` knows. Warns of a NIfTI header that contradicts itself.
+
     Raises:
       DataError: unreadable, truncated, not 3D, not scalar, not finite, or constant.
     """
-    image = _read_series(path) if path.is_dir() else _read_file(path)
+    image = _read_dicom(path) if is_dicom(path) else _read_file(path, warn=True)
     image = sitk.Cast(image, sitk.sitkFloat32)
-    pixels = sitk.GetArrayViewFromImage(image)
     with _reading(path):
-        header_checks.check_finite(pixels)
-    if pixels.min() == pixels.max():
-        raise DataError(f"{path}: constant image, every pixel is {pixels.min():g}")
-    return image
+        return measured.fill(image, declared=is_dicom(path))
+
+
+def is_dicom(path):
+    """Whether a path is read as DICOM: a folder, or a file of no other format's ending."""
+    return path.is_dir() or not formats.has_ending(path, formats.NIFTI + formats.TEXT)
 
 
 def read_header(path):
@@ -35,28 +39,19 @@ def read_header(path):
     Raises:
       DataError: unreadable, or not the header of one 3D scan.
     """
-    reader = _header(next(iter(dicom_files(path)), path) if path.is_dir() else path)
-    return orientation(reader), reader.GetSize(), reader.GetSpacing()
+    file = next(iter(dicom_files(path)), path) if path.is_dir() else path
+    reader = _header(file)
+    spacing_mm, _, direction = _geometry(file, reader)
+    return _code(direction), reader.GetSize(), spacing_mm
 
 
 def orientation(image):
     """Code of the axes x, y, z of a sitk.Image, or of its reader, such as `LPS`."""
-    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    return _code(image.GetDirection())
 
 
-def dicom_files(folder, deep=True):
-    """The DICOM files in a folder (and, if `deep`, below it) in order, by ending or by content."""
-
-    def is_dicom(file):
-        if file.name.startswith(".") or file.name == "DICOMDIR":
-            return False
-        if file.suffix.lower() == ".dcm":
-            return True
-        with open(file, "rb") as content:
-            return content.read(132)[128:] == b"DICM"
-
-    files = sorted(folder.rglob("*") if deep else folder.iterdir())
-    return [file for file in files if file.is_file() and is_dicom(file)]
+def _code(direction):
+    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
 
 
 def read_label(path, image, num_classes, place=False):
@@ -133,34 +128,30 @@ def _reading(path):
         raise DataError(f"{path}: cannot be read ({reason[-300:]})") from error
 
 
-def _read_file(path):
+def _read_file(path, warn=False):
+    reader, missing = _whole(path)
     with _reading(path):
-        return _whole(path).Execute()
+        image = reader.Execute()
+        if missing.any():  # ITK takes NaN in NIfTI for zero
+            pixels = sitk.GetArrayFromImage(sitk.Cast(image, sitk.sitkFloat32))
+            pixels[missing.reshape(pixels.shape)] = np.nan
+            image = sitk.GetImageFromArray(pixels)
+    spacing_mm, origin, direction = _geometry(path, reader)
+    if warn and formats.has_ending(path, formats.NIFTI):
+        if doubts := nifti.doubts(nifti.read_header(path)):
+            errors.warn(f"{path}: {doubts}")
+    image.SetSpacing(spacing_mm)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    return image
 
 
-def _read_series(folder):
-    """The volume of a folder's one DICOM series, its slices in the order of their positions."""
-    slices = {file: _whole(file) for file in dicom_files(folder)}
-    series = {r.HasMetaDataKey(_SERIES) and r.GetMetaData(_SERIES) for r in slices.values()}
-    if len(series) != 1:
-        found = f"{len(series)} DICOM series in {len(slices)} files"
-        raise DataError(f"{folder}: {found}; expected one")
-    axes = np.array([reader.GetDirection() for reader in slices.values()])
-    if np.ptp(axes, axis=0).max() > 1e-3:
-        raise DataError(f"{folder}: slices in several orientations; expected one")
-    normal = axes[0, 2::3]
-    names = sorted(slices, key=lambda name: normal @ slices[name].GetOrigin())
-    places = [slices[name].GetOrigin() for name in names]
-    gaps_mm = [math.dist(*pair) for pair in itertools.pairwise(places)]
-    if gaps_mm and not max(gaps_mm) < 1.1 * min(gaps_mm):
-        raise DataError(
-            f"{folder}: slices {min(gaps_mm):g} to {max(gaps_mm):g} mm apart; expected one step"
-        )
-    with _reading(folder):
-        return sitk.ReadImage(names)
-
-
-_SERIES = "0020|000e"  # Series Instance UID
+def _read_dicom(path):
+    """The volume of a folder's one DICOM series, or of a file."""
+    files = dicom_files(path) if path.is_dir() else [path]
+    readers = {file: _whole(file)[0] for file in files}
+    with _reading(path):
+        return dicom.volume(readers)
 
 
 def _header(path):
@@ -183,9 +174,35 @@ def _header(path):
     return reader
 
 
+def _geometry(path, reader):
+    """Spacing and origin in mm, and direction, of the file of which `reader` has the header.
+
+    Raises:
+      DataError: they are not there, or not those of a grid with right angles.
+    """
+    found = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
+    with _reading(path):
+        if formats.has_ending(path, formats.NIFTI):
+            return nifti.geometry(nifti.read_header(path), reader)
+        if formats.has_ending(path, formats.TEXT):
+            scale = text_headers.unit_mm(path)
+            header_checks.nearest_axes(np.reshape(found[2], (3, 3)))
+            return (
+                tuple(scale * v for v in found[0]),
+                tuple(scale * v for v in found[1]),
+                found[2],
+            )
+        plane = dicom.planes_of(path, reader)[0]
+        return (
+            (*plane.spacing_mm[:2], found[0][2]),
+            found[1],
+            tuple(plane.axes.ravel().tolist()),
+        )
+
+
 def _whole(path):
-    """ITK's reader of a file with all pixels that its header says, for which ITK will make room."""
+    """ITK's reader of a file with all pixels that its header says, for which ITK will make room,
+    and which pixels it reads as zero though they are NaN."""
     reader = _header(path)
     with _reading(path):
-        header_checks.check_pixels(path, reader)
-    return reader
+        return reader, header_checks.check_pixels(path, reader)

@@ -1,5 +1,12 @@
-"""The error whose message is meant for the user."""
+"""What is meant for the user: the error that ends a command, and warnings."""
+
+import sys
 
 
 class DataError(ValueError):
     """Something in the user's data is not as it must be; the message is one line for the user."""
+
+
+def warn(text):
+    """Tells the user, on stderr, of something that may be wrong but stops nothing."""
+    print(f"\nwarning: {text}", file=sys.stderr, flush=True)

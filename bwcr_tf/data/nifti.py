@@ -1,0 +1,108 @@
+"""Where a NIfTI file says that its voxels are: sform, qform and their codes (nibabel)."""
+
+import gzip
+
+import nibabel
+import numpy as np
+
+from bwcr_tf.data import formats, header_checks
+
+_MM = {1: 1e3, 3: 1e-3}  # a unit of xyzt_units (m, micrometre), else mm
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_header(path):
+    """The nibabel.Nifti1Header of a file, which may lie about all that is in it."""
+    with _open(path) as file:
+        return nibabel.Nifti1Header(file.read(348), check=False)
+
+
+def geometry(header, reader):
+    """Spacing and origin in mm, and direction, in DICOM's axes, as tuples.
+
+    Those of the sform where its code is not 0, else of the qform, as nibabel, FSL and SPM do;
+    a header with neither is ITK's `reader`'s. Axes that are not quite at right angles are replaced
+    by the nearest that are.
+
+    Raises:
+      header_checks.Mismatch: the axes are further from right angles.
+    """
+    found = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
+    if not (header["sform_code"] > 0 or header["qform_code"] > 0):
+        return found
+    affine = _TO_LPS @ _affine(header)
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and spacing_mm.min() > 0):
+        raise header_checks.Mismatch(f"affine {affine[:3].tolist()}; expected spacings above 0")
+    axes = header_checks.nearest_axes(affine[:3, :3] / spacing_mm)
+    same = _corner_distance(_matrix(*found), affine, reader.GetSize())
+    if same < 1e-3 * spacing_mm.min():  # ITK's digits are kept where it read the same
+        return found
+    return (
+        tuple(spacing_mm.tolist()),
+        tuple(affine[:3, 3].tolist()),
+        tuple(axes.ravel().tolist()),
+    )
+
+
+def doubts(header):
+    """What a header leaves in doubt about where its voxels are, in words, or ''."""
+    if not (header["sform_code"] > 0 or header["qform_code"] > 0):
+        return "neither sform nor qform says how the scan lies (codes 0); its axes are taken as LPS"
+    if not (header["sform_code"] > 0 and header["qform_code"] > 0):
+        return ""
+    sform = _affine(header)
+    try:
+        qform = _affine(header, "qform")
+    except header_checks.Mismatch as error:
+        return f"{error}; the sform is used"
+    apart_mm = _corner_distance(qform, sform, header["dim"][1:4])
+    if apart_mm <= 0.5 * np.linalg.norm(sform[:3, :3], axis=0).min():
+        return ""
+    mirrored = np.linalg.det(qform[:3, :3]) * np.linalg.det(sform[:3, :3]) < 0
+    what = "mirror each other" if mirrored else f"are up to {apart_mm:.1f} mm apart"
+    return f"its sform and qform {what}; the sform is used: check which one is right"
+
+
+def copy_forms(source, target, header):
+    """Writes the file `source`, an uncompressed .nii, as `target` (.nii.gz), with the forms of a
+    scan's `header`: sform, qform, codes, spacings and units come back as they were."""
+    content = bytearray(source.read_bytes())
+    written = nibabel.Nifti1Header(bytes(content[:348]), check=False)
+    for field in ("qform_code", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM):
+        written[field] = header[field]
+    written["pixdim"][:4] = header["pixdim"][:4]
+    written["xyzt_units"] = header["xyzt_units"]
+    content[:348] = written.binaryblock
+    target.write_bytes(gzip.compress(content, 1, mtime=0))
+
+
+_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+
+
+def _open(path):
+    return (gzip.open if formats.has_ending(path, ".gz") else open)(path, "rb")
+
+
+def _affine(header, form=None):
+    """Matrix [4, 4] from voxels to mm in NIfTI's axes, by default that of the form in use."""
+    form = form or ("sform" if header["sform_code"] > 0 else "qform")
+    try:
+        affine = getattr(header, f"get_{form}")()
+    except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
+        raise header_checks.Mismatch(f"its qform cannot be read ({error})") from error
+    return np.diag([*[_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0]) @ affine
+
+
+def _matrix(spacing_mm, origin, direction):
+    """Matrix [4, 4] from voxels to mm of ITK's geometry."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = np.reshape(direction, (3, 3)) * spacing_mm, origin
+    return matrix
+
+
+def _corner_distance(first, second, size):
+    """The largest distance between what two matrices make of a corner of a grid."""
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(size, float) - 1)
+    difference = np.asarray(first) - second
+    return np.linalg.norm(corners @ difference[:3, :3].T + difference[:3, 3], axis=1).max()

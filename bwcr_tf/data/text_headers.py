@@ -1,0 +1,55 @@
+"""Spacings and units in the headers of NRRD and MetaImage, where ITK takes 1 mm for granted."""
+
+import math
+import re
+
+from bwcr_tf.data import header_checks
+from bwcr_tf.data.header_checks import Mismatch
+
+_MM = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometers"), 1e-6),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters"), 1e3),
+}
+
+
+def unit_mm(path):
+    """The length in mm of the unit of a file's spacings and origin.
+
+    Raises:
+      header_checks.Mismatch: the header has no spacings, or in an unknown unit or several.
+    """
+    with open(path, "rb") as file:
+        head = header_checks.head(file.read(2**20)).decode("utf-8", "replace")
+    if path.suffix.lower() in (".mha", ".mhd"):
+        if not re.search(r"(?im)^\s*Element(Spacing|Size)\s*=", head):
+            raise Mismatch("no ElementSpacing in its header; expected one in mm")
+        return 1.0
+    lines = re.findall(r"(?m)^([A-Za-z ]+): *(.*?)\s*$", head)
+    return _nrrd_unit_mm({name.lower(): value for name, value in lines})
+
+
+def _nrrd_unit_mm(fields):
+    """`unit_mm` of a dict of the fields of a NRRD header to their texts."""
+    numbers = re.findall(
+        r"[^\s(),]+", fields.get("space directions") or fields.get("spacings", "")
+    )
+    count = 9 if "space directions" in fields else 3
+    if len(numbers) != count or not all(map(_is_finite, numbers)):
+        raise Mismatch("no 'space directions' or 'spacings' of three axes; expected them in mm")
+    names = fields.get("space units" if count == 9 else "units", "")
+    units = set(re.findall(r'"([^"]*)"', names)) - {""}
+    if not units:
+        return 1.0
+    if len(units) > 1 or units - set(_MM):
+        raise Mismatch(f"spacings in {names}; expected one unit of {', '.join(_MM)}")
+    return _MM[units.pop()]
+
+
+def _is_finite(text):
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
