@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import tensorflow as tf
 
 from bwcr_tf import affine, boundary, pipeline, unet
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import normalization, preprocess
 from bwcr_tf.evaluation import analysis, inference
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.trainer import Trainer
@@ -106,7 +106,7 @@ def make_case(settings):
     label.SetSpacing(heart.spacing_mm)
     grid, original = preprocess.network_grid(image, settings), preprocess.Grid.of(image)
     plain = dataclasses.replace(settings, n4_shrink=0)
-    slices = preprocess.resample(preprocess.normalize(image, plain), grid)
+    slices = preprocess.resample(normalization.normalize(image, plain), grid)
     label_map = preprocess.resample(label, grid, sitk.sitkNearestNeighbor)
     distance = np.stack([boundary.distance(m, NUM_CLASSES) for m in label_map])
     case = preprocess.Case(
@@ -123,9 +123,9 @@ def volume_parts(setup):
     network = make_network(dataclasses.replace(setup, mixed_precision=False))
     predict = inference.predictor(network)
     return {
-        "N4": lambda: preprocess.correct_bias(image, settings.n4_shrink),
+        "N4": lambda: normalization.correct_bias(image, settings.n4_shrink),
         "preprocessing apart from N4": lambda: (
-            preprocess.resample(preprocess.normalize(image, plain), case.grid),
+            preprocess.resample(normalization.normalize(image, plain), case.grid),
             [boundary.distance(m, NUM_CLASSES) for m in case.label_map],
         ),
         "prediction": lambda: predict(case.image),

@@ -12,11 +12,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 import numpy as np
 
 from bwcr_tf.data import preprocess
-from bwcr_tf.system import files
+from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = 2  # of a cached case; raise it when preprocessing changes its result
+_FORMAT = 3  # of a cached case; raise it when preprocessing changes its result
 
 
 def prepare(subjects, settings, cache_dir, workers=None):
@@ -50,10 +50,23 @@ def prepare(subjects, settings, cache_dir, workers=None):
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    return [
+    cases = [
         dataclasses.replace(cases[path], subject=subject, name=volume.name)
         for subject, volume, _, path in jobs
     ]
+    _check_planes(cases, settings)
+    return cases
+
+
+def _check_planes(cases, settings):
+    """Warns of cases of which the slices seem to be cut in another plane than the model's."""
+    found = [case.name for case in cases if preprocess.cut_across(case.original_grid, settings)]
+    if found:
+        errors.warn(
+            f"{len(found)} of {len(cases)} volumes are cut across their slices where the model's "
+            f"planes are {settings.orientation}: {', '.join(found[:5])}"
+            f"{', ...' if found[5:] else ''}; leave them out, or resample them to one plane"
+        )
 
 
 def _key(volume, settings):

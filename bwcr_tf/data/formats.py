@@ -10,18 +10,21 @@ READ = (
     f"MetaImage ({', '.join(TEXT[2:])}) or DICOM"
 )
 
-_NOT_READ = {
+_SCANS = {
     (".mgz", ".mgh"): "FreeSurfer's format",
-    (".img", ".hdr", ".img.gz", ".hdr.gz"): "Analyze, or NIfTI as a pair of files",
-    (".tif", ".tiff"): "TIFF",
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif"): "a picture without spacings",
+    (".img", ".hdr", ".img.gz", ".hdr.gz"): "Analyze, or NIfTI as a pair of files,",
     (".mnc", ".mnc.gz"): "MINC",
     (".gipl", ".gipl.gz"): "GIPL",
-    (".vtk", ".vti"): "VTK",
-    (".npy", ".npz", ".mat", ".h5", ".hdf5"): "an array without spacings",
     (".par", ".rec"): "Philips PAR/REC",
     (".head", ".brik", ".brik.gz"): "AFNI's format",
-    (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"): "an archive",
+    (".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip"): "NIfTI in another compression than gzip",
+}
+_NOT_READ = _SCANS | {
+    (".tif", ".tiff"): "TIFF",
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif"): "a picture without spacings",
+    (".vtk", ".vti"): "VTK",
+    (".npy", ".npz", ".mat", ".h5", ".hdf5"): "an array without spacings",
+    (".zip", ".tar", ".tgz", ".7z", ".rar"): "an archive",
     (".bz2", ".xz", ".zst", ".gz"): "a compressed file that is not NIfTI in gzip",
 }
 _CONTENT = {
@@ -37,15 +40,19 @@ def is_hidden(path, folder):
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
+def visible(folder, pattern="*"):
+    """The paths in a folder that match a pattern, in order, without those that are hidden."""
+    return [path for path in sorted(folder.glob(pattern)) if not is_hidden(path, folder)]
+
+
 def has_ending(path, endings):
     """Whether a file's name ends in one of a tuple of endings, in small letters or large."""
     return path.name.lower().endswith(endings)
 
 
 def is_other(path):
-    """Whether a file has the name of a scan in a format that is not read."""
-    named = any(has_ending(path, endings) for endings in _NOT_READ)
-    return named and not has_ending(path, NIFTI + TEXT)
+    """Whether a file's name is that of a scan in a format that is not read."""
+    return any(has_ending(path, endings) for endings in _SCANS)
 
 
 def other_format(path):

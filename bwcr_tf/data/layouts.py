@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from bwcr_tf.data import header_checks, scans
+from bwcr_tf.data import formats, header_checks, scans
 from bwcr_tf.system.errors import DataError
 
 
@@ -60,7 +60,7 @@ class Collection:
 def read_acdc(directory):
     """ACDC's layout: `training/` and `testing/`, a folder per patient with Info.cfg."""
     pool, test = (
-        tuple(_acdc_patient(folder) for folder in sorted((directory / part).glob("patient*")))
+        tuple(_acdc_patient(folder) for folder in formats.visible(directory / part, "patient*"))
         for part in ("training", "testing")
     )
     return Collection(("RV", "MYO", "LV"), pool, test)
@@ -97,8 +97,8 @@ def read_nci(directory):
     So both the tidy layout, with the labels in Labels/, and the archive's own folders are read.
     """
     labels = {}
-    files = {*directory.rglob("[!.]*.nrrd"), *directory.glob("*/Labels/[!.]*.nrrd")}  # a link
-    for path in sorted(files):
+    files = {*directory.rglob("*.nrrd"), *directory.glob("*/Labels/*.nrrd")}  # Labels/ may be a link
+    for path in sorted(path for path in files if not formats.is_hidden(path, directory)):
         name = path.stem.removesuffix("_correctedLabels")
         if name in labels:
             raise DataError(f"{path}: {labels[name]} is a label of {name}, too; expected one")
@@ -107,8 +107,8 @@ def read_nci(directory):
     for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
         images = directory / site / "Images"
         images = images if images.is_dir() else directory / site
-        for folder in sorted(path for path in images.glob("[!.]*") if path.is_dir()):
-            if folder.name in labels or folder.name != "Labels":
+        for folder in filter(pathlib.Path.is_dir, formats.visible(images)):
+            if folder.name != "Labels":
                 missing = directory / site / "Labels" / f"{folder.name}.nrrd"
                 volume = _volume(folder.name, folder, labels.pop(folder.name, missing))
                 subjects.append(Subject(folder.name, site, (volume,)))
@@ -123,11 +123,11 @@ def read_nnunet(directory):
     suffix = f"_0000{ending}"
 
     def subjects(part):
-        for image in sorted((directory / f"images{part}").glob(f"*{suffix}")):
+        for image in formats.visible(directory / f"images{part}", f"*{suffix}"):
             name = image.name.removesuffix(suffix)
             label = directory / f"labels{part}" / f"{name}{ending}"
             yield Subject(name, "", (_volume(name, image, label),))
-        for label in sorted((directory / f"labels{part}").glob(f"*{ending}")):
+        for label in formats.visible(directory / f"labels{part}", f"*{ending}"):
             name = label.name.removesuffix(ending)
             _volume(name, directory / f"images{part}" / f"{name}{suffix}", label)
 
@@ -176,8 +176,8 @@ def read_annotators(directory):
 
 def _annotated_cases(folder):
     """A Subject for each case in a folder; none if the folder or every annotation is absent."""
-    cases = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
-    annotations = {case: sorted(case.glob("annotation_*.nii.gz")) for case in cases}
+    cases = list(filter(pathlib.Path.is_dir, formats.visible(folder)))
+    annotations = {case: formats.visible(case, "annotation_*.nii.gz") for case in cases}
     if not any(annotations.values()):
         return ()
     return tuple(_annotated_case(case, paths) for case, paths in annotations.items())

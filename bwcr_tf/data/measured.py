@@ -98,17 +98,24 @@ def _inside_border(pixels, measured):
     return tuple(slice(*ends) for ends in box)
 
 
-def clip_outliers(image, measured):
-    """A sitk.Image whose hot and cold pixels have the highest and lowest value of the others.
+def without_outliers(image, measured):
+    """A sitk.Image whose hot and cold pixels have the median of their 3 x 3 neighbourhood instead.
 
-    That is pixels beyond five times the range of the central 99.8 % of the measured ones.
+    That is pixels beyond five times the range of the central 99.8 % of the measured ones. Where
+    the median, too, is beyond, it is clipped to the others' extremes: the spot is no single pixel.
     """
-    values = sitk.GetArrayViewFromImage(image)[measured]
+    pixels = sitk.GetArrayViewFromImage(image)
+    values = pixels[measured]
     low = np.percentile(values, 0.1, method="higher")
     high = np.percentile(values, 99.9, method="lower")
     reach = (RANGES - 1) * (float(high) - float(low))
-    inside = (values >= low - reach) & (values <= high + reach)
-    if not reach or inside.all():
+    outside = measured & ((pixels < low - reach) | (pixels > high + reach))
+    if not reach or not outside.any():
         return image
-    kept = values[inside]
-    return sitk.Clamp(image, image.GetPixelID(), float(kept.min()), float(kept.max()))
+    kept = pixels[measured & ~outside]
+    median = ndimage.median_filter(pixels, size=(1, 3, 3), mode="nearest")
+    found = sitk.GetImageFromArray(
+        np.where(outside, median.clip(kept.min(), kept.max()), pixels)
+    )
+    found.CopyInformation(image)
+    return found

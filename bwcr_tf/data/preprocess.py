@@ -4,12 +4,10 @@ import dataclasses
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from bwcr_tf import boundary
-from bwcr_tf.data import measured, scans
-
-PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
+from bwcr_tf.data import scans
+from bwcr_tf.data.normalization import normalize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,71 +111,14 @@ def network_grid(image, settings):
     return Grid(size, spacing, tuple(origin), oriented.GetDirection())
 
 
-def normalize(image, settings):
-    """N4, then the 2nd and 98th percentile to 0 and 1, clipped (Sec. 4): a sitk.Image.
+def cut_across(grid, settings):
+    """Spacings in mm of the model's pixels on a Grid, if one is over twice the other, or None.
 
-    What is not measured (`measured.mask`) counts in neither, and becomes 0.
+    The slices then seem to be cut in another plane than the model's.
     """
-    padding = measured.padding(image)
-    if settings.n4_shrink:
-        image = sitk.DICOMOrient(image, settings.orientation)
-    mask = measured.mask(image, padding)
-    image = measured.clip_outliers(image, mask)
-    if settings.n4_shrink:
-        image = correct_bias(image, settings.n4_shrink, mask)
-    pixels = sitk.GetArrayViewFromImage(image)[mask]
-    low, high = np.percentile(pixels, PERCENTILES)
-    if high <= low:  # more than 96 % of the pixels alike
-        low, high = pixels.min(), pixels.max()
-    scaled = sitk.Clamp((image - float(low)) / float(high - low), sitk.sitkFloat32, 0.0, 1.0)
-    return scaled if mask.all() else sitk.Mask(scaled, _image_of(mask, image))
-
-
-def correct_bias(image, shrink, mask=None):
-    """N4 (Tustison et al., 2010) within an Otsu mask of 200 bins, the field estimated in plane on
-    every `shrink`-th pixel (fewer where that leaves under 32) and applied at full resolution.
-
-    In three levels of fitting, not ITK's four: a field that real hearts were multiplied by is
-    removed as well, in half the time, and the finest level, of which the spacing of knots is that
-    of a heart, made the result depend on how the scan was sampled (tools/geometry.py). A scan
-    with under 1 % of its pixels, or too few for a spline, in the mask is returned as it is.
-
-    Args:
-      mask: which pixels [Z, Y, X] are measured, if not all; the box around them is corrected.
-    """
-    if mask is None or mask.all():
-        return _divide_by_field(image, shrink, sitk.OtsuThreshold(image, 0, 1, 200))
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    part = image[box[::-1]]
-    inside = _image_of(mask[box], part)
-    otsu = sitk.OtsuThreshold(part, inside, 0, 1, 200) * inside
-    part = _divide_by_field(part, shrink, otsu)
-    start = [edge.start for edge in box[::-1]]
-    return sitk.Paste(image, part, part.GetSize(), destinationIndex=start)
-
-
-def _image_of(mask, image):
-    """A mask [Z, Y, X] as a sitk.Image on the grid of `image`."""
-    return Grid.of(image).place(sitk.GetImageFromArray(mask.astype(np.uint8)))
-
-
-def _divide_by_field(image, shrink, mask):
-    """`correct_bias` within a mask, a sitk.Image."""
-    if sitk.GetArrayViewFromImage(mask).mean() < 0.01:
-        return image
-    factor = max(1, min(shrink, min(image.GetSize()[:2]) // 32))
-    filter_n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    filter_n4.SetNumberOfThreads(1)  # the volumes go in parallel
-    filter_n4.SetMaximumNumberOfIterations([50] * 3)  # of each level
-    try:
-        filter_n4.Execute(
-            *(sitk.Shrink(volume, [factor, factor, 1]) for volume in (image, mask))
-        )
-    except RuntimeError:  # too few pixels in the mask for a spline
-        return image
-    return image / sitk.Exp(
-        sitk.Cast(filter_n4.GetLogBiasFieldAsImage(image), image.GetPixelID())
-    )
+    single = dataclasses.replace(grid, size=(1, 1, 1)).blank()
+    x, y, _ = sitk.DICOMOrient(single, settings.orientation).GetSpacing()
+    return (x, y) if max(x, y) > 2 * min(x, y) else None
 
 
 def resample(image, grid, interpolator=sitk.sitkLinear):

@@ -55,7 +55,8 @@ def _code(direction):
 
 
 def read_label(path, image, num_classes, place=False):
-    """The label map of `image` as a uint8 sitk.Image on the image's own grid.
+    """The label map of `image` as a sitk.Image on the image's own grid, of uint8 (above 256
+    classes of int32, the next type that TensorFlow makes one-hot).
 
     With `place`, a label on another grid is put there by physical position (nearest neighbour).
 
@@ -67,7 +68,7 @@ def read_label(path, image, num_classes, place=False):
     strange = [value for value in values.tolist() if value not in range(num_classes)]
     if strange:
         raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {num_classes - 1}")
-    label = sitk.Cast(label, sitk.sitkUInt8)
+    label = sitk.Cast(label, sitk.sitkUInt8 if num_classes <= 256 else sitk.sitkInt32)
     difference = _geometry_difference(label, image)
     if not difference:
         return label
@@ -169,6 +170,8 @@ def _header(path):
         )
     size, spacing_mm = reader.GetSize(), reader.GetSpacing()
     place = (*reader.GetOrigin(), *reader.GetDirection())
+    if is_dicom(path):  # of which `slice_planes` reads the place
+        spacing_mm, place = (1.0,), ()
     if not (min(*size, *spacing_mm) > 0 and np.isfinite((*spacing_mm, *place)).all()):
         raise DataError(f"{path}: size {size}, spacing {spacing_mm}, origin and axes {place}")
     return reader

@@ -34,11 +34,12 @@ def restore(probabilities, case):
 
 
 def segment(probabilities, case):
-    """Label map [Z, Y, X] uint8 on the case's original grid.
+    """Label map [Z, Y, X] on the case's original grid, of the type of the case's own.
 
     It is the argmax of the resampled probabilities [Z, H, W, C], which are on `case.grid`.
     """
-    return restore(probabilities, case).argmax(axis=-1).astype(np.uint8)
+    restored = restore(probabilities, case)
+    return restored.argmax(axis=-1).astype(case.original_label_map.dtype)
 
 
 def dice(probabilities, case):

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import normalization
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training.run_folder import digest, training_flags
@@ -17,7 +17,7 @@ def describe(spec, flags):
         "classes": ["background", *spec.classes],
         "input": "image [N, H, W, 1] float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(spec.settings)
-        | {"percentiles": preprocess.PERCENTILES},
+        | {"percentiles": normalization.PERCENTILES},
         "split_hash": spec.hash,
         "training_subjects": spec.training,
         "flags": training_flags(flags),

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import normalization
 
 
 def signatures(network, pixel_mm):
@@ -41,7 +41,9 @@ def raw_server(network, pixel_mm):
 
     A whole volume of raw slices, rows and columns as in the model's orientation, at any spacing
     (between rows, between columns; as in DICOM). Intensities are rescaled, slices resampled and
-    the result brought back to [N, h, w] in the graph: bwcr_tf.data.preprocess without N4.
+    the result brought back to [N, h, w] in the graph: bwcr_tf.data.preprocess without N4, and
+    without its care for padding and hot pixels. So a model that was trained with N4 gets images
+    that differ from those of training: bwcr_tf.predict gives its full accuracy.
     """
     size = network.input_shape[1]
 
@@ -53,7 +55,7 @@ def raw_server(network, pixel_mm):
         probabilities = tf.nn.softmax(network(resampled[..., None], training=False))
         foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])
         background = 1 - tf.reduce_sum(foreground, axis=-1, keepdims=True)
-        probabilities = tf.concat([background, foreground], axis=-1)
+        probabilities = tf.clip_by_value(tf.concat([background, foreground], axis=-1), 0, 1)
         labels = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         return {"probabilities": probabilities, "labels": labels}
 
@@ -61,7 +63,7 @@ def raw_server(network, pixel_mm):
 
 
 def rescale(image):
-    """The 2nd and 98th percentile of all pixels to 0 and 1, clipped: preprocess.normalize."""
+    """The 2nd and 98th percentile of all pixels to 0 and 1, clipped: normalization.normalize."""
     ordered = tf.sort(tf.reshape(image, [-1]))
     last = tf.size(ordered) - 1
 
@@ -71,7 +73,7 @@ def rescale(image):
         part = tf.cast(position - tf.floor(position), tf.float32)
         return (1 - part) * ordered[below] + part * ordered[tf.minimum(below + 1, last)]
 
-    low, high = (percentile(q) for q in preprocess.PERCENTILES)
+    low, high = (percentile(q) for q in normalization.PERCENTILES)
     low, high = tf.cond(high > low, lambda: (low, high), lambda: (ordered[0], ordered[-1]))
     return tf.clip_by_value(tf.math.divide_no_nan(image - low, high - low), 0.0, 1.0)
 

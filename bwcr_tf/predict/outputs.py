@@ -1,22 +1,34 @@
-"""The images that are written for a scan: labels, probabilities and entropy."""
+"""The three images that are written of a scan."""
 
+import errno
 import os
+import pathlib
 import tempfile
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import special
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import formats, nifti, preprocess
 from bwcr_tf.system.errors import DataError
 
 
-def write(output, name, suffix, probabilities, image):
-    """Writes the three images of a scan, each of them whole or not at all."""
+def nifti_header(path):
+    """The header of a scan in NIfTI, else None."""
+    return nifti.read_header(path) if formats.has_ending(path, formats.NIFTI) else None
+
+
+def write(output, name, suffix, probabilities, image, header=None):
+    """Writes the three images of a scan, each of them whole or not at all.
+
+    They lie where `image` does, and, where the scan is NIfTI with `header`, exactly as it says:
+    with its sform, qform, codes and units.
+    """
     grid = preprocess.Grid.of(image)
-    labels = sitk.GetImageFromArray(probabilities.argmax(axis=-1).astype(np.uint8))
+    kind = np.uint8 if probabilities.shape[-1] <= 256 else np.uint16
+    labels = sitk.GetImageFromArray(probabilities.argmax(axis=-1).astype(kind))
     entropy = sitk.GetImageFromArray(special.entr(probabilities).sum(axis=-1))
-    files = {
+    images = {
         "labels": grid.place(labels),
         "probabilities": with_class_axis(probabilities, grid),
         "entropy": grid.place(entropy),
@@ -24,14 +36,25 @@ def write(output, name, suffix, probabilities, image):
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        for what, content in files.items():
-            path = os.path.join(temporary, what + suffix)
-            sitk.WriteImage(content, path, useCompression=True, compressionLevel=1)
-            if sitk.Hash(sitk.ReadImage(path)) != sitk.Hash(content):  # ITK is silent about it
-                raise DataError(f"{output}: {name} could not be written; is the disk full?")
-        for what in files:
+        for what, content in images.items():
+            try:
+                _write_one(pathlib.Path(temporary, what + suffix), content, header)
+            except OSError as error:
+                reason = f"could not be written ({error.strerror}); is the disk full?"
+                raise DataError(f"{output}: {name} {reason}") from error
+        for what in images:
             source = os.path.join(temporary, what + suffix)
             os.replace(source, output / f"{name}_{what}{suffix}")
+
+
+def _write_one(path, content, header):
+    """Writes a sitk.Image, and raises OSError where it is not whole, which ITK is silent about."""
+    plain = path.with_name(f"{path.name}.nii") if header is not None else path
+    sitk.WriteImage(content, plain, useCompression=header is None, compressionLevel=1)
+    if sitk.Hash(sitk.ReadImage(plain)) != sitk.Hash(content):
+        raise OSError(errno.EIO, "it cannot be read back")
+    if header is not None:
+        nifti.copy_forms(plain, path, header)
 
 
 def with_class_axis(probabilities, grid):

@@ -3,7 +3,8 @@
 import collections
 import os
 
-from bwcr_tf.data import scans
+from bwcr_tf.data import formats, scans
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 ENDINGS = {  # of a scan: of what is predicted from it
@@ -29,20 +30,26 @@ def find_scans(source, output, pattern="*"):
         raise DataError(f"{output}: holds the scans; choose another output folder")
     if not source.is_dir() or scans.dicom_files(source, deep=False):
         return {shorten(os.path.basename(os.path.abspath(source))): source}
-    paths = [path for path in sorted(source.rglob("*")) if is_scan(path, source, output)]
+    visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, output)]
+    paths = [path for path in visible if is_scan(path)]
     found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
+    if other := [path for path in visible if formats.is_other(path)]:
+        errors.warn(f"{other[0]}: {len(other)} such not read; expected {formats.READ}")
     if not found:
-        raise DataError(f"{source}: no scans here ({', '.join(ENDINGS)} or DICOM folders)")
+        raise DataError(f"{source}: no scans here; expected {formats.READ}, a folder each")
     count = collections.Counter(map(shorten, found))
     return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
 
 
-def is_scan(path, source, output):
-    """Whether a path in `source` is a scan by its ending or its DICOM files, and not left out."""
-    hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+def is_left_out(path, source, output):
+    """Whether a path in `source` is hidden or in the output folder."""
     inside = source.resolve() in output.resolve().parents  # `output` may hold `source`, too
-    if hidden or inside and output.resolve() in path.resolve().parents:
-        return False
+    own = inside and output.resolve() in path.resolve().parents
+    return own or formats.is_hidden(path, source)
+
+
+def is_scan(path):
+    """Whether a path is a scan by its ending or its DICOM files."""
     return bool(scans.dicom_files(path, deep=False) if path.is_dir() else ending(path))
 
 

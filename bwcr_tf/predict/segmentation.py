@@ -2,18 +2,16 @@
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Callable
 
 import numpy as np
-import SimpleITK as sitk
 import tensorflow as tf
 
-from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data import normalization, preprocess, scans
 from bwcr_tf.evaluation import inference
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, scan_folder, volumetry
-from bwcr_tf.system import command
+from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
@@ -47,13 +45,8 @@ def predict_all(paths, model, output, reorient=True):
                 check_plane(image, model.settings, path)
             probabilities = predict(image, model, reorient)
             suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
-            outputs.write(
-                output,
-                name,
-                suffix,
-                probabilities,
-                image,
-            )
+            header = outputs.nifti_header(path)
+            outputs.write(output, name, suffix, probabilities, image, header)
             rows[name] = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
             volumetry.write_volumes(output, list(rows.values()))
         except DataError as error:
@@ -66,12 +59,10 @@ def predict_all(paths, model, output, reorient=True):
 
 def check_plane(image, settings, path):
     """Warns where the slices of a scan seem to be cut in another plane than the model's."""
-    x, y, _ = sitk.DICOMOrient(image, settings.orientation).GetSpacing()
-    if max(x, y) > 2 * min(x, y):
-        print(
-            f"\nwarning: {path}: pixels of {x:g} x {y:g} mm in the model's plane; if its slices "
-            "are cut as the model's were, whatever its header says, use --noreorient",
-            file=sys.stderr,
+    if mm := preprocess.cut_across(preprocess.Grid.of(image), settings):
+        errors.warn(
+            f"{path}: pixels of {mm[0]:g} x {mm[1]:g} mm in the model's plane; if its slices "
+            "are cut as the model's were, whatever its header says, use --noreorient"
         )
 
 
@@ -86,7 +77,7 @@ def load(folder):
     try:
         description = manifest.verify_manifest(folder)
         settings = dict(description["preprocessing"])
-        if tuple(settings.pop("percentiles")) != preprocess.PERCENTILES:
+        if tuple(settings.pop("percentiles")) != normalization.PERCENTILES:
             raise ValueError("other percentiles")
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
         classes = tuple(description["classes"][1:])
@@ -108,7 +99,7 @@ def predict(image, model, reorient=True):
     if not reorient:
         settings = dataclasses.replace(settings, orientation=scans.orientation(image))
     grid = preprocess.network_grid(image, settings)
-    slices = preprocess.resample(preprocess.normalize(image, settings), grid)
+    slices = preprocess.resample(normalization.normalize(image, settings), grid)
     found = inference.in_batches(model.probabilities, slices)
     restored = preprocess.restore(found, grid, preprocess.Grid.of(image))
     return np.clip(restored, 0, 1)

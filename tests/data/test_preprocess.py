@@ -5,7 +5,7 @@ import SimpleITK as sitk
 from conftest import heart
 from scipy import ndimage
 
-from bwcr_tf.data import datasets, preprocess
+from bwcr_tf.data import datasets, normalization, preprocess
 from bwcr_tf.data.preprocess import Settings
 
 SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
@@ -50,14 +50,14 @@ def test_grid_leaves_slices_untouched():
 def test_percentiles_become_zero_and_one_and_the_rest_is_clipped():
     array = heart(3)[0].astype(np.float32)
     low, high = np.percentile(array, (2, 98))
-    found = sitk.GetArrayFromImage(preprocess.normalize(volume(array), SETTINGS))
+    found = sitk.GetArrayFromImage(normalization.normalize(volume(array), SETTINGS))
     np.testing.assert_allclose(found, np.clip((array - low) / (high - low), 0, 1), atol=1e-5)
 
 
 def test_mostly_constant_image_is_rescaled_by_its_extremes():
     array = np.zeros((2, 40, 40))
     array[0, 0, 0] = 5
-    found = sitk.GetArrayFromImage(preprocess.normalize(volume(array), SETTINGS))
+    found = sitk.GetArrayFromImage(normalization.normalize(volume(array), SETTINGS))
     assert found.max() == 1 and found.min() == 0
 
 
@@ -66,7 +66,7 @@ def test_n4_removes_a_smooth_bias_field():
     disc = x[:, None] ** 2 + x[None] ** 2 < 0.7
     flat = np.where(disc, 500.0, 20.0) + np.random.default_rng(0).normal(0, 5, (6, 128, 128))
     field = np.exp(0.3 * (x[:, None] + x[None] ** 2))
-    corrected = sitk.GetArrayFromImage(preprocess.correct_bias(volume(flat * field), 2))
+    corrected = sitk.GetArrayFromImage(normalization.correct_bias(volume(flat * field), 2))
     assert np.log(corrected[:, disc]).std() < 0.2 * np.log((flat * field)[:, disc]).std()
 
 
@@ -107,7 +107,7 @@ def test_another_orientation_gives_the_same_network_image():
     for settings in (SETTINGS, dataclasses.replace(SETTINGS, n4_shrink=2)):
         first, second = (
             preprocess.resample(
-                preprocess.normalize(i, settings), preprocess.network_grid(i, settings)
+                normalization.normalize(i, settings), preprocess.network_grid(i, settings)
             )
             for i in (image, flipped)
         )
