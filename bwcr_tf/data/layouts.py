@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from bwcr_tf.data import formats, header_checks, scans
+from bwcr_tf.data import dicom, formats, header_checks, scans
 from bwcr_tf.system.errors import DataError
 
 
@@ -29,7 +29,7 @@ class Volume:
     @property
     def files(self):
         """Every file that the volume is made of, in a fixed order."""
-        images = scans.dicom_files(self.image) if self.image.is_dir() else [self.image]
+        images = dicom.dicom_files(self.image) if self.image.is_dir() else [self.image]
         paths = [path for path in (*images, *self.labels, self.true_probabilities) if path]
         return list(dict.fromkeys(f for p in paths for f in (p, header_checks.data_file(p))))
 

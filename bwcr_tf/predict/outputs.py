@@ -49,7 +49,7 @@ def write(output, name, suffix, probabilities, image, header=None):
 
 def _write_one(path, content, header):
     """Writes a sitk.Image, and raises OSError where it is not whole, which ITK is silent about."""
-    plain = path.with_name(f"{path.name}.nii") if header is not None else path
+    plain = path if header is None else path.with_suffix("")  # .nii of .nii.gz
     sitk.WriteImage(content, plain, useCompression=header is None, compressionLevel=1)
     if sitk.Hash(sitk.ReadImage(plain)) != sitk.Hash(content):
         raise OSError(errno.EIO, "it cannot be read back")

@@ -3,7 +3,7 @@
 import collections
 import os
 
-from bwcr_tf.data import formats, scans
+from bwcr_tf.data import dicom, formats
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
@@ -28,7 +28,7 @@ def find_scans(source, output, pattern="*"):
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")
-    if not source.is_dir() or scans.dicom_files(source, deep=False):
+    if not source.is_dir() or dicom.dicom_files(source, deep=False):
         return {shorten(os.path.basename(os.path.abspath(source))): source}
     visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, output)]
     paths = [path for path in visible if is_scan(path)]
@@ -50,7 +50,7 @@ def is_left_out(path, source, output):
 
 def is_scan(path):
     """Whether a path is a scan by its ending or its DICOM files."""
-    return bool(scans.dicom_files(path, deep=False) if path.is_dir() else ending(path))
+    return bool(dicom.dicom_files(path, deep=False) if path.is_dir() else ending(path))
 
 
 def ending(path):
