@@ -68,7 +68,7 @@ def other_format(path):
         return ""
     by_name = (kind for endings, kind in _NOT_READ.items() if has_ending(path, endings))
     by_content = (kind for starts, kind in _CONTENT.items() if start.startswith(starts))
-    return next(by_content, "") or next(by_name, "")
+    return next(by_name, "") or next(by_content, "")
 
 
 def _other_nifti(path, start):

@@ -107,9 +107,13 @@ def geometry(path, reader):
                 tuple(scale * v for v in place) for place in (spacing_mm, origin)
             )
             return spacing_mm, origin, direction
-        plane = dicom.planes_of(path, reader)[0]
-        axes = tuple(plane.axes.ravel().tolist())
-        return (*plane.spacing_mm[:2], abs(spacing_mm[2])), tuple(plane.position.tolist()), axes
+        planes = dicom.planes_of(path, reader)
+        if len(planes) == 1:  # of a series, perhaps, of which the other slices say the step
+            order, spacing_mm = [0], (*planes[0].spacing_mm[:2], abs(spacing_mm[2]))
+        else:
+            order, spacing_mm = dicom.arrange(planes)
+        first = planes[order[0]]
+        return spacing_mm, tuple(first.position.tolist()), tuple(first.axes.ravel().tolist())
 
 
 def _whole(path):

@@ -7,6 +7,7 @@ from scipy import ndimage
 from bwcr_tf.data import measured
 
 PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
+MIN_SHARE = 0.005  # of the pixels in the mask of N4, which else would follow a few bright spots
 
 
 def normalize(image, settings):
@@ -36,7 +37,7 @@ def correct_bias(image, shrink, mask=None):
     In three levels of fitting, not ITK's four: a field that real hearts were multiplied by is
     removed as well, in half the time, and the finest level, of which the spacing of knots is that
     of a heart, made the result depend on how the scan was sampled (tools/geometry.py). A scan
-    with under 1 % of its pixels, or too few for a spline, in the mask is returned as it is.
+    with under 0.5 % of its pixels, or too few for a spline, in the mask is returned as it is.
 
     Args:
       mask: which pixels [Z, Y, X] are measured, if not all; the box around them is corrected.
@@ -45,11 +46,15 @@ def correct_bias(image, shrink, mask=None):
         return _divide_by_field(image, shrink, sitk.OtsuThreshold(image, 0, 1, 200))
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     part = image[box[::-1]]
-    inside = _image_of(mask[box], part)
-    otsu = sitk.OtsuThreshold(part, inside, 0, 1, 200) * inside
-    part = _divide_by_field(part, shrink, otsu)
+    if mask[box].all():
+        part = correct_bias(part, shrink)
+    else:
+        inside = _image_of(mask[box], part)
+        otsu = sitk.OtsuThreshold(part, inside, 0, 1, 200, True, 1) * inside
+        part = _divide_by_field(part, shrink, otsu)
     start = [edge.start for edge in box[::-1]]
-    return sitk.Paste(image, part, part.GetSize(), destinationIndex=start)
+    whole = sitk.Cast(image, part.GetPixelID())
+    return sitk.Paste(whole, part, part.GetSize(), destinationIndex=start)
 
 
 def _image_of(mask, image):
@@ -61,7 +66,7 @@ def _image_of(mask, image):
 
 def _divide_by_field(image, shrink, mask):
     """`correct_bias` within a mask, a sitk.Image."""
-    if sitk.GetArrayViewFromImage(mask).mean() < 0.01:
+    if sitk.GetArrayViewFromImage(mask).mean() < MIN_SHARE:
         return image
     factor = max(1, min(shrink, min(image.GetSize()[:2]) // 32))
     filter_n4 = sitk.N4BiasFieldCorrectionImageFilter()

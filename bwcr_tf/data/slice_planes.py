@@ -90,6 +90,8 @@ def _plane(texts):
         (found.get(name) or [default])[0]
         for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     )
+    if not slope:
+        raise Mismatch("RescaleSlope 0; expected another number")
     position = np.array(found["ImagePositionPatient"])
     return Plane(position, axes, (between_columns, between_rows, thickness), (slope, intercept))
 

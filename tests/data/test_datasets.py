@@ -2,10 +2,11 @@ import dataclasses
 import json
 import shutil
 
+import dicom_writer
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import heart, shared, write_image, write_patient
+from conftest import heart, shared, write_annotated, write_image, write_patient
 
 from bwcr_tf.data import datasets, preprocess, scans
 from bwcr_tf.system.errors import DataError
@@ -142,3 +143,36 @@ def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
     )
     with pytest.raises(DataError, match="no label overlaps the image"):
         scans.read_label(far, image, 3, place=True)
+
+
+def nci(root):
+    for site in ("Prostate-3T", "PROSTATE-DIAGNOSIS"):
+        image, label_map = heart(1)
+        dicom_writer.write_series(root / site / "Images" / site[-2:] / "study" / "1", image)
+        write_image(root / site / "Labels" / f"{site[-2:]}.nrrd", label_map)
+    return root
+
+
+def annotators(root):
+    write_annotated(root / "training_set" / "a", 0, annotators=2)
+    return root
+
+
+def acdc(root):
+    write_patient(root / "training" / "patient001", 1)
+    return root
+
+
+@pytest.mark.parametrize("make", [acdc, nci, nnunet, annotators])
+def test_hidden_files_and_folders_are_left_out(make, tmp_path):
+    root = make(tmp_path / "data")
+    expected = datasets.find(make.__name__, root)
+    files = [file for s in expected.pool for volume in s.volumes for file in volume.files]
+    for path in sorted(root.rglob("*")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")  # as macOS writes them
+        path.with_name(".DS_Store").touch()
+        path.with_name(".hidden").mkdir(exist_ok=True)
+        path.with_name(".hidden").joinpath("0.dcm").touch()
+    found = datasets.find(make.__name__, root)
+    assert found == expected
+    assert [f for s in found.pool for volume in s.volumes for f in volume.files] == files

@@ -22,3 +22,16 @@ def test_interpolation_between_equal_grids_is_the_identity_and_zero_outside():
     found = signatures.interpolation(7, 3, 0.5).numpy()  # at -0.5 (its border), 0, 0.5, ... 2.5
     np.testing.assert_allclose(found[:3], [[1, 0, 0], [1, 0, 0], [0.5, 0.5, 0]])
     assert not signatures.interpolation(7, 3, 1.0).numpy()[[0, 1, -2, -1]].any()
+
+
+def test_served_probabilities_of_raw_slices_are_within_zero_and_one():
+    import keras
+
+    image = keras.Input((32, 32, 1))
+    logits = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer="random_normal")
+    serve = signatures.raw_server(keras.Model(image, 30 * logits(image)), pixel_mm=2.0)
+    raw = np.random.default_rng(0).random((4, 48, 96), np.float32)
+    for spacing_mm in ([2.0, 1.0], [1.3, 0.7], [2.0, 2.0]):
+        p = serve(tf.constant(raw), tf.constant(spacing_mm))["probabilities"].numpy()
+        assert p.min() >= 0 and p.max() <= 1
+        np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)

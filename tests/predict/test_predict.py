@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -349,3 +350,31 @@ def test_command_predicts_a_folder_and_ends_non_zero_on_a_bad_scan(intensity_mod
         rows = list(csv.DictReader(file))
     assert [row["scan"] for row in rows] == ["größe 1", "sub/2"]
     assert all(float(row["LV_ml_where_p>0.975"]) < float(row["LV_ml"]) for row in rows)
+
+
+@pytest.mark.parametrize("codes", [(1, 2), (0, 2), (1, 0), (0, 0)])
+def test_nifti_outputs_carry_the_forms_and_codes_of_the_scan(codes, model, tmp_path):
+    affine = np.array([[-1.5, 0.01, 0, 9], [0, -1.25, 0.02, 8], [0, 0, 8, 7], [0, 0, 0, 1]])
+    file = nibabel.Nifti1Image(heart(1)[0].T, affine)
+    file.set_qform(affine + np.eye(4, k=3), codes[0], strip_shears=True)
+    file.set_sform(affine, codes[1])
+    nibabel.save(file, tmp_path / "a.nii")
+    assert not segmentation.predict_all({"a": tmp_path / "a.nii"}, model, tmp_path / "out")
+    for what in ("labels", "probabilities", "entropy"):
+        found = nibabel.load(tmp_path / "out" / f"a_{what}.nii.gz")
+        np.testing.assert_array_equal(found.affine, nibabel.load(tmp_path / "a.nii").affine)
+        for field in ("qform_code", "sform_code", "quatern_d", "qoffset_x", "srow_y"):
+            np.testing.assert_array_equal(found.header[field], file.header[field])
+    labels = np.asarray(nibabel.load(tmp_path / "out" / "a_labels.nii.gz").dataobj).T
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    expected = segmentation.predict(scans.read_image(tmp_path / "a.nii"), model).argmax(-1)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_more_than_256_classes_are_written_as_they_are(tmp_path):
+    image = sitk.Cast(scan(), sitk.sitkFloat32)
+    probabilities = np.zeros((3, 40, 44, 300), np.float32)
+    probabilities[..., 299] = 1
+    outputs.write(tmp_path, "a", ".nii.gz", probabilities, image)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "a_labels.nii.gz"))
+    assert (labels == 299).all()

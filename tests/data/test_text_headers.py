@@ -1,0 +1,86 @@
+"""Spacings in NRRD and MetaImage headers that are there, absent, or in another unit."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import heart, shared
+
+from bwcr_tf.data import scans
+from bwcr_tf.system.errors import DataError
+
+
+def nrrd(path, *fields):
+    """A NRRD file of `heart` with further lines in its header."""
+    image = heart(1)[0]
+    lines = ["NRRD0004", "type: int16", "dimension: 3", "sizes: 44 40 3", "endian: little"]
+    head = "\n".join([*lines, "encoding: raw", *fields, "", ""])
+    path.write_bytes(head.encode() + image.astype("<i2").tobytes())
+    return path
+
+
+SPACE = "space: left-posterior-superior"
+DIRECTIONS = "space directions: (1500,0,0) (0,1250,0) (0,0,8000)"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (SPACE, DIRECTIONS, 'space units: "um" "um" "um"', "space origin: (2000,3000,4000)"),
+        (SPACE, DIRECTIONS, 'space units: "microns" "microns" "microns"'),
+        (
+            SPACE,
+            "space directions: (.15,0,0) (0,.125,0) (0,0,.8)",
+            'space units: "cm" "cm" "cm"',
+        ),
+        ("spacings: 1500 1250 8000", 'units: "µm" "µm" "µm"'),
+        ("spacings: 1.5 1.25 8",),
+        (
+            SPACE,
+            "space directions: (1.5,0,0) (0,1.25,0) (0,0,8)",
+            'space units: "mm" "mm" "mm"',
+        ),
+    ],
+)
+def test_spacings_are_read_in_their_unit(fields, tmp_path):
+    path = nrrd(tmp_path / "a.nrrd", *fields)
+    image = scans.read_image(path)
+    np.testing.assert_allclose(image.GetSpacing(), (1.5, 1.25, 8))
+    assert scans.read_header(path)[2] == image.GetSpacing()
+    if "origin" in str(fields):
+        np.testing.assert_allclose(image.GetOrigin(), (2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ("spacings: nan nan nan",),
+        ("spacings: 1.5 1.25 nan",),
+        (SPACE, DIRECTIONS, 'space units: "um" "um" "mm"'),
+        (SPACE, DIRECTIONS, 'space units: "s" "s" "s"'),
+        (SPACE, "space directions: (1,0,0) (0,1,0.2) (0,0,1)"),
+    ],
+)
+def test_a_nrrd_without_spacings_in_one_unit_at_right_angles_is_refused(fields, tmp_path):
+    with pytest.raises(DataError, match="a.nrrd: .*expected") as caught:
+        scans.read_image(nrrd(tmp_path / "a.nrrd", *fields))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [".mha", ".mhd"])
+def test_a_metaimage_without_spacing_is_refused(end, tmp_path):
+    image = sitk.GetImageFromArray(heart(1)[0])
+    image.SetSpacing((1.5, 1.25, 8))
+    path = tmp_path / f"a{end}"
+    sitk.WriteImage(image, path)
+    assert scans.read_image(path).GetSpacing() == (1.5, 1.25, 8)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"ElementSpacing = 1.5 1.25 8\n", b""))
+    assert path.read_bytes() != content
+    with pytest.raises(DataError, match=f"a{end}: no ElementSpacing in its header"):
+        scans.read_image(path)
+
+
+def test_the_real_labels_of_nci_are_read():
+    paths = sorted(shared("nci_labels").rglob("*.nrrd"))[::10]
+    assert paths and all(scans.read_header(path)[2] > (0, 0, 0) for path in paths)
