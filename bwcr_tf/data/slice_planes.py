@@ -47,13 +47,13 @@ def planes_of(file, reader):
     """The Planes of the slice or the frames in a file, of which ITK's `reader` has the header."""
     where = {name: text(reader, tag) for name, tag in _TAGS.items()}
     frames = [where]
+    if "MOSAIC" in text(reader, "0008|0008"):  # Image Type of Siemens' tiles
+        raise Mismatch(f"{file.name}: a mosaic of slices; expected a file for each slice")
     if numbers(text(reader, "0028|0008"))[:1] > [1] or not where["ImagePositionPatient"]:
         frames = _functional_groups(file.read_bytes()) or frames
-        if len(frames) != reader.GetSize()[2]:
-            raise Mismatch(
-                f"{file.name}: {len(frames)} frames say where they are; "
-                f"expected {reader.GetSize()[2]}, all"
-            )
+        if len(frames) != (count := reader.GetSize()[2]):
+            found = f"{len(frames)} frames of {count} with a position in the functional groups"
+            raise Mismatch(f"{file.name}: {found}; expected all")
     try:
         return [_plane(frame) for frame in frames]
     except Mismatch as error:

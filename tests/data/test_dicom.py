@@ -57,7 +57,9 @@ def test_steps_that_are_not_one_step_along_the_normal_are_refused(position, mess
 
 
 def test_slices_of_several_spacings_or_sizes_are_refused(tmp_path):
-    edit = lambda k: {0x00280030: ("DS", (2, 2 + 0.1 * (k == 3)))}  # noqa: E731
+    def edit(k):
+        return {0x00280030: ("DS", (2, 2 + 0.1 * (k == 3)))}
+
     refused(
         dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit), "expected one spacing"
     )
@@ -75,17 +77,29 @@ def test_slices_of_several_spacings_or_sizes_are_refused(tmp_path):
     ],
 )
 def test_geometry_that_is_not_there_is_not_made_up(tag, message, tmp_path):
-    edit = lambda k: {tag: None} if k == 2 else {}  # noqa: E731
+    def edit(k):
+        return {tag: None} if k == 2 else {}
+
     folder = dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit)
     refused(folder, f"2.dcm: {message}")
     refused(folder / "2.dcm", message)
+
+
+def test_a_mosaic_is_refused(tmp_path):
+    def edit(k):
+        return {0x00080008: ("CS", r"ORIGINAL\PRIMARY\M\MOSAIC")}
+
+    refused(dicom_writer.write_series(tmp_path / "a", VOLUME[:1], edit=edit), "0.dcm: a mosaic")
 
 
 def test_a_lone_slice_takes_its_thickness_or_is_refused(tmp_path):
     folder = dicom_writer.write_series(tmp_path / "a", VOLUME[:1])
     for path in (folder, folder / "0.dcm"):
         assert scans.read_image(path).GetSpacing() == (2, 2, 6)
-    edit = lambda k: {0x00180050: None}  # noqa: E731
+
+    def edit(k):
+        return {0x00180050: None}
+
     refused(dicom_writer.write_series(tmp_path / "b", VOLUME[:1], edit=edit), "SliceThickness")
     several = dicom_writer.write_series(tmp_path / "c", VOLUME, edit=edit)
     assert scans.read_image(several).GetSpacing() == (2, 2, 6)
@@ -93,7 +107,10 @@ def test_a_lone_slice_takes_its_thickness_or_is_refused(tmp_path):
 
 def test_rescale_slopes_that_differ_keep_every_slices_values(tmp_path):
     slopes = (1, 1e-4, 2.5, 1e-3, 7)
-    edit = lambda k: {0x00281052: ("DS", (k,)), 0x00281053: ("DS", (slopes[k],))}  # noqa: E731
+
+    def edit(k):
+        return {0x00281052: ("DS", (k,)), 0x00281053: ("DS", (slopes[k],))}
+
     found = pixels(
         scans.read_image(dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit))
     )
@@ -112,12 +129,13 @@ def test_declared_padding_is_not_measured_wherever_it_is(signed, value, tmp_path
     volume = VOLUME.copy()
     volume[:, :3, :4] = value
     volume[1, 5, 5] = value
-    edit = lambda k: {  # noqa: E731
+    elements = {
         0x00280120: signed,
         0x00281052: ("DS", (-24,)),
         0x00281053: ("DS", (0.5,)),
     }
-    image = scans.read_image(dicom_writer.write_series(tmp_path / "a", volume, edit=edit))
+    folder = dicom_writer.write_series(tmp_path / "a", volume, edit=lambda k: elements)
+    image = scans.read_image(folder)
     expected = volume != value
     np.testing.assert_array_equal(measured.mask(image, measured.padding(image)), expected)
     np.testing.assert_array_equal(pixels(image)[expected], volume[expected] * 0.5 - 24)
@@ -125,7 +143,9 @@ def test_declared_padding_is_not_measured_wherever_it_is(signed, value, tmp_path
 
 
 def test_a_range_of_padding_is_not_measured(tmp_path):
-    edit = lambda k: {0x00280120: ("SS", 0), 0x00280121: ("SS", 9)}  # noqa: E731
+    def edit(k):
+        return {0x00280120: ("SS", 0), 0x00280121: ("SS", 9)}
+
     image = scans.read_image(dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit))
     np.testing.assert_array_equal(measured.mask(image, measured.padding(image)), VOLUME > 9)
 
@@ -146,7 +166,7 @@ def test_frames_come_in_the_order_of_their_positions(order, tmp_path):
     [
         ((0, 1, 2, 4, 5), "6 to 12 mm apart; expected one step"),
         ((0, 1, 2, 0, 1), "two slices in one place"),
-        ((0, 1, 2, 3), "4 frames say where they are; expected 5"),
+        ((0, 1, 2, 3), "4 frames of 5 with a position in the functional groups"),
     ],
 )
 def test_frames_that_are_no_volume_are_refused(steps, message, tmp_path):
