@@ -42,6 +42,8 @@ Temperature {temperature}: probabilities are softmax(logits / temperature). {how
 - What is outside the central {extent:.0f} x {extent:.0f} mm is called background, for certain.
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
+- The signature `slices` does no N4 and knows no padding: where N4 is named above, its images differ
+  from those of training. bwcr_tf.predict does both.
 - The temperature is one number for all pixels; single structures may still be off.
 - Volume intervals of bwcr_tf.predict assume fully dependent pixels and a calibrated model.
 
