@@ -1,6 +1,6 @@
 """Mutated files: one clear line or a correct read, in bounded time and memory.
 
-    BWCR_FUZZ_CASES=14000 python -m pytest tests/test_fuzz.py
+    BWCR_FUZZ_CASES=15000 python -m pytest tests/test_fuzz.py
 
 runs that many cases, a thousand of each kind of file. They run in processes of their own, which
 may crash. A case depends on its number alone: python tests/test_fuzz.py 123 124 repeats 123.
@@ -26,17 +26,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-sys.path[:0] = map(str, pathlib.Path(__file__).parents[1:3])  # where this file runs as a script
+sys.path[:0] = map(str, pathlib.Path(__file__).parents[:3])  # where this file runs as a script
+import dicom_writer
 from conftest import dicom_tags, heart, write_image, write_patient
 
 from bwcr_tf.data import datasets, scans
 from bwcr_tf.system.errors import DataError
 
-CASES = int(os.environ.get("BWCR_FUZZ_CASES", 168))
+CASES = int(os.environ.get("BWCR_FUZZ_CASES", 180))
 KINDS = (
     *("short.nii", "float.nii", "short.nii.gz", "inner.nii.gz", "raw.nrrd", "gzip.nrrd"),
     *("raw.mha", "zlib.mha", "apart.nhdr", "apart.mhd", "dicom", "label.nii.gz"),
-    *("dataset.json", "Info.cfg"),
+    *("dataset.json", "Info.cfg", "frames.dcm"),
 )
 SECONDS, MEGABYTES = 5, 1000
 
@@ -120,6 +121,8 @@ def write_originals(folder):
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / "dicom" / f"{z}.dcm"))
         writer.Execute(part)
+    positions = [(0, 0, 8 * z) for z in range(3)]
+    dicom_writer.write_frames(folder / "frames.dcm", image, positions)
     write_patient(folder / "acdc" / "training" / "patient001", 1)
     info = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "a": 1, "b": 2, "c": 3}}
     for part, name in (("imagesTr", "x_0000.nii.gz"), ("labelsTr", "x.nii.gz")):
@@ -149,7 +152,7 @@ def break_one(number, folder):
     elif kind in ("inner.nii.gz", "label.nii.gz"):
         content = mutate(bytearray(gzip.decompress(content)), rng, 352)
     else:
-        size = {"dicom": 1200, "short.nii.gz": 40}.get(kind, 420)
+        size = {"dicom": 1200, "frames.dcm": 1200, "short.nii.gz": 40}.get(kind, 420)
         content = mutate(bytearray(content), rng, size)
     packed = kind in ("inner.nii.gz", "label.nii.gz") and not cut
     file.write_bytes(gzip.compress(content, 1) if packed else content)
