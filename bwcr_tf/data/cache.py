@@ -87,7 +87,7 @@ def save_case(case, path):
     """Writes a case as the .npz `path`."""
     arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
     arrays = {
-        name: np.concatenate(dataclasses.astuple(value))
+        name: json.dumps(dataclasses.astuple(value))
         if isinstance(value, preprocess.Grid)
         else value
         for name, value in arrays.items()
@@ -103,10 +103,7 @@ def load_case(path):
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
         for name in ("grid", "original_grid"):
-            size, *rest = np.split(arrays[name], (3, 6, 9))
-            arrays[name] = preprocess.Grid(
-                tuple(size.astype(int).tolist()), *(tuple(v.tolist()) for v in rest)
-            )
+            arrays[name] = preprocess.Grid(*map(tuple, json.loads(str(arrays[name]))))
         return preprocess.Case(
             **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
         )

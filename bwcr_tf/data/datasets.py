@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+from bwcr_tf.boundary import PAPER_SIZE
 from bwcr_tf.data import layouts
 from bwcr_tf.system.errors import DataError
 
@@ -15,6 +16,9 @@ class Dataset:
 
     read: Callable  # directory -> Collection
     pixel_mm: float | None  # None: proposed from the data's own spacings
+    size: (
+        int | None
+    )  # pixels across the square grid; None: proposed from the data's own extents
     num_validation: int
     num_test: int | None  # None: a fifth of the pool; unused where the folders fix it
     source: str
@@ -28,25 +32,27 @@ _ACDC_LAYOUT = (
 # fmt: off
 DATASETS = {
     "acdc": Dataset(
-        layouts.read_acdc, pixel_mm=1.33, num_validation=5, num_test=50, layout=_ACDC_LAYOUT,
+        layouts.read_acdc, pixel_mm=1.33, size=PAPER_SIZE, num_validation=5, num_test=50,
+        layout=_ACDC_LAYOUT,
         source="the ACDC challenge, humanheart-project.creatis.insa-lyon.fr/database",
     ),
     "nci": Dataset(
-        layouts.read_nci, pixel_mm=0.625, num_validation=4, num_test=30,
+        layouts.read_nci, pixel_mm=0.625, size=PAPER_SIZE, num_validation=4, num_test=30,
         layout="{Prostate-3T,PROSTATE-DIAGNOSIS}/[Images/]SUBJECT/**/*.dcm, SUBJECT.nrrd anywhere",
         source="The Cancer Imaging Archive, NCI-ISBI 2013 Challenge",
     ),
     "phantom": Dataset(
-        layouts.read_acdc, pixel_mm=1.33, num_validation=5, num_test=None, layout=_ACDC_LAYOUT,
+        layouts.read_acdc, pixel_mm=1.33, size=PAPER_SIZE, num_validation=5, num_test=None,
+        layout=_ACDC_LAYOUT,
         source="generated on first use",
     ),
     "nnunet": Dataset(
-        layouts.read_nnunet, pixel_mm=None, num_validation=5, num_test=None,
+        layouts.read_nnunet, pixel_mm=None, size=None, num_validation=5, num_test=None,
         layout="dataset.json, images{Tr,Ts}/CASE_0000.nii.gz, labels{Tr,Ts}/CASE.nii.gz",
         source="you: any data set in nnU-Net's raw layout",
     ),
     "annotators": Dataset(
-        layouts.read_annotators, pixel_mm=None, num_validation=5, num_test=None,
+        layouts.read_annotators, pixel_mm=None, size=None, num_validation=5, num_test=None,
         layout="{training_set,validation_set,testing_set}/CASE/"
         "{image.nii.gz,annotation_1.nii.gz,annotation_2.nii.gz,...}",
         source="you: any data set in the layout of the CURVAS challenge",

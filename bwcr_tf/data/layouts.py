@@ -7,54 +7,9 @@ import os
 import pathlib
 import re
 
-from bwcr_tf.data import dicom, formats, header_checks, scans
+from bwcr_tf.data import formats, scans
+from bwcr_tf.data.subjects import Collection, Subject, Volume
 from bwcr_tf.system.errors import DataError
-
-
-@dataclasses.dataclass(frozen=True)
-class Volume:
-    """One labelled scan: a file, or a folder that holds one DICOM series."""
-
-    name: str
-    image: pathlib.Path
-    label: pathlib.Path
-    true_probabilities: pathlib.Path | None = None  # which only a phantom knows
-    other_labels: tuple[pathlib.Path, ...] = ()  # of annotators 2, 3, ...
-
-    @property
-    def labels(self):
-        """The label files of all annotators, `label` first."""
-        return (self.label, *self.other_labels)
-
-    @property
-    def files(self):
-        """Every file that the volume is made of, in a fixed order."""
-        images = dicom.dicom_files(self.image) if self.image.is_dir() else [self.image]
-        paths = [path for path in (*images, *self.labels, self.true_probabilities) if path]
-        return list(dict.fromkeys(f for p in paths for f in (p, header_checks.data_file(p))))
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """One patient; `stratum` is what splits are balanced over."""
-
-    name: str
-    stratum: str
-    volumes: tuple[Volume, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Collection:
-    """What a folder holds. An empty `test` means that test subjects are drawn from the pool."""
-
-    classes: tuple[str, ...]  # foreground, for labels 1, 2, ...
-    pool: tuple[Subject, ...]
-    test: tuple[Subject, ...] = ()
-
-    @property
-    def num_classes(self):
-        """Background included."""
-        return len(self.classes) + 1
 
 
 def read_acdc(directory):
@@ -97,7 +52,10 @@ def read_nci(directory):
     So both the tidy layout, with the labels in Labels/, and the archive's own folders are read.
     """
     labels = {}
-    files = {*directory.rglob("*.nrrd"), *directory.glob("*/Labels/*.nrrd")}  # Labels/ may be a link
+    files = {
+        *directory.rglob("*.nrrd"),
+        *directory.glob("*/Labels/*.nrrd"),
+    }  # Labels/ may be a link
     for path in sorted(path for path in files if not formats.is_hidden(path, directory)):
         name = path.stem.removesuffix("_correctedLabels")
         if name in labels:

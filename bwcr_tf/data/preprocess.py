@@ -15,7 +15,7 @@ class Settings:
     """Everything that preprocessing depends on, besides the files."""
 
     num_classes: int
-    size: int = 192
+    size: int = boundary.PAPER_SIZE
     pixel_mm: float = 1.33
     orientation: str = "LPS"  # of the array's axes x, y, z; z is the slice axis
     n4_shrink: int = 4  # in plane, while estimating the bias field; 0 leaves N4 out
@@ -37,9 +37,8 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     in_plane = np.array([spacing[:2] for found, _, spacing in headers if found == code])
     extent_mm = in_plane * [size_xy[:2] for found, size_xy, _ in headers if found == code]
     pixel_mm = pixel_mm or dataset.pixel_mm or float(f"{np.median(in_plane):.4g}")
-    if not size:
-        pixels = np.percentile(extent_mm.max(axis=1), 95) / pixel_mm
-        size = 192 if dataset.pixel_mm else 16 * int(np.ceil(pixels / 16))
+    pixels = np.percentile(extent_mm.max(axis=1), 95) / pixel_mm
+    size = size or dataset.size or 16 * int(np.ceil(pixels / 16))
     return Settings(collection.num_classes, size, pixel_mm, code, n4_shrink)
 
 
@@ -139,7 +138,7 @@ def restore(probabilities, grid, original_grid):
 
 
 def preprocess(volume, settings, subject=""):
-    """The Case of a layouts.Volume.
+    """The Case of a subjects.Volume.
 
     Raises:
       DataError: the files are not what they must be.

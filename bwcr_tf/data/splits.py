@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 
 from bwcr_tf.data.datasets import DATASETS
-from bwcr_tf.data.layouts import Subject
+from bwcr_tf.data.subjects import Subject
 from bwcr_tf.system.errors import DataError
 
 

@@ -37,7 +37,7 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def subjects(self, part, directory):
-        """The layouts.Subject records of `part` ("test", say) in a data folder.
+        """The subjects.Subject records of `part` ("test", say) in a data folder.
 
         Raises:
           DataError: one of them is not there, or the classes are others.

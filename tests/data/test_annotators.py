@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from conftest import heart, shared, write_annotated, write_image
 
 from bwcr_tf.data import cache, datasets, preprocess, splits
-from bwcr_tf.data.layouts import Volume
+from bwcr_tf.data.subjects import Volume
 from bwcr_tf.system.errors import DataError
 
 SETTINGS = preprocess.Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart
 
-from bwcr_tf.data import cache, datasets, layouts
+from bwcr_tf.data import cache, datasets, subjects
 from bwcr_tf.data.preprocess import Settings
 from bwcr_tf.system.errors import DataError
 
@@ -59,7 +59,7 @@ def test_prepare_names_the_file_that_is_broken(acdc, tmp_path):
     volume = datasets.find("acdc", acdc).pool[0].volumes[0]
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(volume.image.read_bytes()[:500])
-    subject = layouts.Subject("s", "", (dataclasses.replace(volume, image=bad),))
+    subject = subjects.Subject("s", "", (dataclasses.replace(volume, image=bad),))
     with pytest.raises(DataError, match="bad.nii.gz: cannot be read"):
         cache.prepare([subject], SETTINGS, tmp_path / "cache", workers=1)
     assert not list((tmp_path / "cache").iterdir())
@@ -67,7 +67,7 @@ def test_prepare_names_the_file_that_is_broken(acdc, tmp_path):
 
 def test_volumes_cut_across_their_slices_are_told_of_whenever_they_are_used(tmp_path, capsys):
     image, label_map = heart(1, (6, 40, 40))
-    subjects = []
+    cut = []
     for degrees in (35, 55):  # the orientation of 55 degrees is coronal
         sin, cos = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
         for what, array in (("i", image), ("l", label_map)):
@@ -76,10 +76,10 @@ def test_volumes_cut_across_their_slices_are_told_of_whenever_they_are_used(tmp_
             found.SetDirection((1, 0, 0, 0, cos, -sin, 0, sin, cos))
             sitk.WriteImage(found, tmp_path / f"{what}{degrees}.nii.gz")
         files = (tmp_path / f"{what}{degrees}.nii.gz" for what in "il")
-        subjects.append(layouts.Subject("s", "", (layouts.Volume(f"v{degrees}", *files),)))
+        cut.append(subjects.Subject("s", "", (subjects.Volume(f"v{degrees}", *files),)))
     for _ in range(2):
-        cache.prepare(subjects, SETTINGS, tmp_path / "cache", workers=1)
+        cache.prepare(cut, SETTINGS, tmp_path / "cache", workers=1)
         told = capsys.readouterr().err
         assert "warning: 1 of 2 volumes are cut across their slices" in told and "v55" in told
-    cache.prepare(subjects[:1], SETTINGS, tmp_path / "cache", workers=1)
+    cache.prepare(cut[:1], SETTINGS, tmp_path / "cache", workers=1)
     assert "warning" not in capsys.readouterr().err

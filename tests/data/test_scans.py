@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, write_image
 
-from bwcr_tf.data import layouts, preprocess, scans
+from bwcr_tf.data import preprocess, scans, subjects
 from bwcr_tf.system.errors import DataError
 
 
@@ -88,7 +88,7 @@ def test_more_than_256_classes_are_read_and_preprocessed_as_they_are(tmp_path):
     found = scans.read_label(label, scans.read_image(image), num_classes=300)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), many)
     settings = preprocess.Settings(300, 64, 1.5, n4_shrink=0)
-    case = preprocess.preprocess(layouts.Volume("a", image, label), settings)
+    case = preprocess.preprocess(subjects.Volume("a", image, label), settings)
     assert set(np.unique(case.label_map)) == {0, 255, 256, 299}
     with pytest.raises(DataError, match="expected 0 to 298"):
         scans.read_label(label, scans.read_image(image), num_classes=299)

@@ -2,13 +2,13 @@ import collections
 
 import pytest
 
-from bwcr_tf.data import layouts, splits
+from bwcr_tf.data import splits, subjects
 from bwcr_tf.system.errors import DataError
 
 
 def pool(strata, each):
     return tuple(
-        layouts.Subject(f"{stratum}{i:02}", stratum, ())
+        subjects.Subject(f"{stratum}{i:02}", stratum, ())
         for stratum in strata
         for i in range(each)
     )
@@ -16,8 +16,8 @@ def pool(strata, each):
 
 @pytest.mark.parametrize("run", [1, 2, 3])
 def test_split_takes_each_group_equally_often(run):
-    test = tuple(layouts.Subject(f"t{i}", "A", ()) for i in range(50))
-    collection = layouts.Collection(("a",), pool("ABCDE", 20), test)
+    test = tuple(subjects.Subject(f"t{i}", "A", ()) for i in range(50))
+    collection = subjects.Collection(("a",), pool("ABCDE", 20), test)
     for ntr in (5, 10, 95):
         split = splits.split("acdc", collection, ntr, run)
         assert len(split.training) == ntr and len(split.validation) == 5 and split.test == test
@@ -27,7 +27,7 @@ def test_split_takes_each_group_equally_often(run):
 
 
 def test_split_fixes_the_test_set_and_draws_the_rest():
-    collection = layouts.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
+    collection = subjects.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
     first, second = (splits.split("nci", collection, 36, run) for run in (1, 2))
     assert first.test == second.test and len(first.test) == 30
     assert set(first.validation) != set(second.validation)
@@ -38,7 +38,7 @@ def test_split_fixes_the_test_set_and_draws_the_rest():
 
 def test_split_is_the_same_on_every_machine_and_in_every_version():
     """Frozen: committed results rely on it. Whatever the folder's order."""
-    collection = layouts.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
+    collection = subjects.Collection(("CG", "PZ"), pool(("3T", "DX"), 35)[::-1])
     names = splits.split("nci", collection, 6, 1).names()
     assert names["training"] == ("3T22", "DX25", "3T17", "DX23", "3T02", "DX03")
     assert names["validation"] == ("3T33", "DX19", "3T31", "DX29")
@@ -46,6 +46,6 @@ def test_split_is_the_same_on_every_machine_and_in_every_version():
 
 
 def test_too_many_training_subjects_says_how_many_there_are():
-    collection = layouts.Collection(("a",), pool("AB", 10))
+    collection = subjects.Collection(("a",), pool("AB", 10))
     with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):
         splits.split("phantom", collection, 12, 1)

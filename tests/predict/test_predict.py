@@ -15,7 +15,7 @@ from conftest import ROOT, dicom_tags, heart, write_image
 from scipy import ndimage
 
 from bwcr_tf.data import preprocess, scans
-from bwcr_tf.data.layouts import Volume
+from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import outputs, scan_folder, segmentation
 from bwcr_tf.system.errors import DataError
