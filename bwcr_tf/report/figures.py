@@ -61,7 +61,7 @@ def weight_maps(folder):
         axis.set(xticks=[], yticks=[], title=title)
     save(figure, path)
     caption = (
-        "Fig. 2. Image, label, distance r and weight λ(r), R = 10 of 192 pixels (phantom)."
+        "Fig. 2. Image, label, distance r, weight λ(r) with R = 10 of 192 pixels (phantom)."
     )
     return Figure(path, caption)
 
