@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf.data import formats
-from bwcr_tf.data.header_checks import Mismatch
+from bwcr_tf.data.formats import Mismatch
 from bwcr_tf.data.slice_planes import arrange, numbers, planes_of, text
 
 
@@ -33,7 +33,7 @@ def volume(readers):
     Slices come in the order of their positions along the normal, and so do frames.
 
     Raises:
-      header_checks.Mismatch: not one series, or not one volume of parallel slices in even steps
+      formats.Mismatch: not one series, or not one volume of parallel slices in even steps
         along their normal, all of one size and spacing.
     """
     series = {text(reader, "0020|000e") for reader in readers.values()}  # Series Instance UID

@@ -35,6 +35,10 @@ _CONTENT = {
 }
 
 
+class Mismatch(ValueError):
+    """A file does not hold what its header claims, or claims what no scan has."""
+
+
 def is_hidden(path, folder):
     """Whether a path in `folder` is hidden (`._scan.nii.gz`, `.DS_Store`) or in what is hidden."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)

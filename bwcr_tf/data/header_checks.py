@@ -9,18 +9,13 @@ import itertools
 import math
 import os
 import re
-import struct
 import zlib
 
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf.data import formats
-
-
-class Mismatch(ValueError):
-    """A file does not hold what its header claims, or claims what no scan has."""
-
+from bwcr_tf.data import dicom_elements, formats
+from bwcr_tf.data.formats import Mismatch
 
 _FIELD = rb".*\0|(?!#|[^:]*:=).{500}"  # no text, or long and neither a comment nor a key
 _MANY = rb"\W*NDims(?!\W*\d\s)"
@@ -38,7 +33,7 @@ def check_header(path):
                 if re.match(_CRASH[path.suffix.lower()], line):
                     raise Mismatch(f"strange line {line[:20]}... in its header")
     elif not name.endswith(formats.NIFTI):
-        collections.deque(dicom_elements(path.read_bytes()), maxlen=0)
+        collections.deque(dicom_elements.elements(path.read_bytes()), maxlen=0)
 
 
 def check_pixels(path, reader):
@@ -57,7 +52,9 @@ def check_pixels(path, reader):
         size = sitk.Image(1, 1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
         found = _text_pixels(path, count * size)
     else:
-        size, found = 1, most
+        size, found = 1, most  # as compressed pixels may have
+        if found >= count:
+            size, found = _dicom_pixels(path, reader, most)
     if found < count * size:
         raise Mismatch(f"{found} bytes of pixels; its header says {count * size}")
     return missing
@@ -117,6 +114,16 @@ def _nifti_pixels(path, reader, size):
     return len(pixels), missing
 
 
+def _dicom_pixels(path, reader, most):
+    """Bytes a pixel of a DICOM file, and bytes of pixels, or `most` if they are compressed."""
+    found = most
+    for tags, value in dicom_elements.elements(path.read_bytes()):
+        if tags == (dicom_elements.PIXELS,) and value:
+            found = len(value)
+    bits = reader.GetMetaData("0028|0100") if reader.HasMetaDataKey("0028|0100") else "8"
+    return (1 if found == most else int(bits) // 8), found
+
+
 def _text_pixels(path, size):
     """Bytes of pixels in a NRRD or MetaImage file or the one it names, where `size` are needed."""
     content, file = path.read_bytes(), data_file(path)
@@ -130,68 +137,3 @@ def _text_pixels(path, size):
 def head(content):
     """The header of a NRRD or MetaImage file, without the pixels that may follow it."""
     return re.match(rb"(?s).*?(\n\r?\n|ElementDataFile[^\n]*\n|\Z)", content)[0]
-
-
-# Value representations by the width of their length in explicit files (DICOM PS3.5, 7.1.2)
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_IMPLICIT, _BIG, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
-
-
-def dicom_elements(content):
-    """Yields (path, value) of each element of a DICOM file whose data set is not compressed.
-
-    `path` has the tags of the sequences that it is in, then its own, each as group << 16 | number.
-    Sequences and their items (ITEM) come before what is in them, with an empty value. Raises on an
-    element longer than the rest of its file: GDCM makes room for it, up to 4 GiB.
-    """
-    at = 132 if content[128:132] == b"DICM" else 0
-    syntax = b"" if at or content[4:6] in _SHORT else _IMPLICIT
-    inside = []  # (where it ends, its tag) of each sequence and item
-    fragments = False  # whether items hold pieces of compressed pixels
-    while at + 12 <= len(content):
-        while inside and at >= inside[-1][0]:
-            inside.pop()
-        meta = content[at : at + 2] == b"\2\0"
-        if syntax == _DEFLATED and not meta:
-            return  # nothing to go through
-        order = ">" if syntax == _BIG and not meta else "<"
-        tag, kind, length, at = _element(content, at, order, syntax == _IMPLICIT and not meta)
-        endless = length == 0xFFFFFFFF
-        if tag == _PIXELS or tag in _ENDS:
-            fragments = endless
-        if tag in _ENDS:
-            del inside[-1:]
-            continue
-        path = (*(outer for _, outer in inside if outer != ITEM), tag)
-        if endless or kind == b"SQ" or tag in SEQUENCES or tag == ITEM and not fragments:
-            inside.append((math.inf if endless else at + length, tag))
-            yield path, b""
-            continue
-        if length > len(content) - at:
-            raise Mismatch(
-                f"element ({tag >> 16:04x},{tag & 0xFFFF:04x}) of {length} bytes; "
-                f"{len(content) - at} follow"
-            )
-        if tag == 0x00020010:
-            syntax = content[at : at + length].rstrip(b"\0 ")
-        yield path, content[at : at + length]
-        at += length
-
-
-# Functional groups (shared, by frame), and plane position, orientation, pixel measures and value
-# transformation in them (PS3.3, C.7.6.16), which implicit files do not call sequences
-SEQUENCES = 0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145
-_PIXELS, ITEM, _ENDS = 0x7FE00010, 0xFFFEE000, (0xFFFEE00D, 0xFFFEE0DD)
-
-
-def _element(content, at, order, implicit):
-    """Tag, value representation, length of an element's value, and where the value begins."""
-    group, number, kind = struct.unpack_from(order + "HH2s", content, at)
-    if group == 0xFFFE or implicit:
-        kind = b""
-    where, width, header = (
-        (6, "H", 8) if kind in _SHORT else (8, "I", 12) if kind in _LONG else (4, "I", 8)
-    )
-    (length,) = struct.unpack_from(order + width, content, at + where)
-    return group << 16 | number, kind, length, at + header

@@ -30,7 +30,7 @@ def reading(path):
         yield
     except DataError:
         raise
-    except header_checks.Mismatch as error:
+    except formats.Mismatch as error:
         raise DataError(f"{path}: {error}") from error
     except _ERRORS as error:
         reason = " ".join(str(error).rpartition("ERROR: ")[2].split()) or type(error).__name__
@@ -70,6 +70,8 @@ def header(path):
         header_checks.check_header(path)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
+        if is_dicom(path):
+            reader.SetImageIO("GDCMImageIO")
         reader.ReadImageInformation()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if (reader.GetDimension(), reader.GetNumberOfComponents()) != (3, 1) or "complex" in kind:

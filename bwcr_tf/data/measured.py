@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from bwcr_tf.data.header_checks import Mismatch
+from bwcr_tf.data.formats import Mismatch
 
 _PADDING = (
     "padding"  # key of a sitk.Image's metadata: the value of pixels that are not measured
@@ -19,7 +19,7 @@ def fill(image, declared):
     `declared`: NaN is padding of which a header tells, and may be anywhere.
 
     Raises:
-      header_checks.Mismatch: NaN elsewhere, infinite pixels, or no two measured values.
+      formats.Mismatch: NaN elsewhere, infinite pixels, or no two measured values.
     """
     pixels = sitk.GetArrayViewFromImage(image)
     missing = np.isnan(pixels)

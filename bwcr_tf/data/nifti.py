@@ -25,7 +25,7 @@ def geometry(header, reader):
     by the nearest that are.
 
     Raises:
-      header_checks.Mismatch: the axes are further from right angles.
+      formats.Mismatch: the axes are further from right angles.
     """
     found = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
@@ -33,7 +33,7 @@ def geometry(header, reader):
     affine = _TO_LPS @ _affine(header)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(affine).all() and spacing_mm.min() > 0):
-        raise header_checks.Mismatch(f"affine {affine[:3].tolist()}; expected spacings above 0")
+        raise formats.Mismatch(f"affine {affine[:3].tolist()}; expected spacings above 0")
     axes = header_checks.nearest_axes(affine[:3, :3] / spacing_mm)
     same = _corner_distance(_matrix(*found), affine, reader.GetSize())
     if same < 1e-3 * spacing_mm.min():  # ITK's digits are kept where it read the same
@@ -54,7 +54,7 @@ def doubts(header):
     sform = _affine(header)
     try:
         qform = _affine(header, "qform")
-    except header_checks.Mismatch as error:
+    except formats.Mismatch as error:
         return f"{error}; the sform is used"
     apart_mm = _corner_distance(qform, sform, header["dim"][1:4])
     if apart_mm <= 0.5 * np.linalg.norm(sform[:3, :3], axis=0).min():
@@ -90,7 +90,7 @@ def _affine(header, form=None):
     try:
         affine = getattr(header, f"get_{form}")()
     except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
-        raise header_checks.Mismatch(f"its qform cannot be read ({error})") from error
+        raise formats.Mismatch(f"its qform cannot be read ({error})") from error
     return np.diag([*[_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0]) @ affine
 
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from bwcr_tf.data import header_checks
-from bwcr_tf.data.header_checks import Mismatch
+from bwcr_tf.data import dicom_elements, header_checks
+from bwcr_tf.data.formats import Mismatch
 
 LEAN, UNEVEN = 1e-2, 0.1  # the most that steps may lean from the normal, and differ, as shares
 
@@ -20,7 +20,7 @@ _TAGS = {
     "RescaleIntercept": "0028|1052",
 }
 _SHARED, _PER_FRAME, _POSITION, _ORIENTATION, _MEASURES, _TRANSFORMATION = (
-    header_checks.SEQUENCES
+    dicom_elements.SEQUENCES
 )
 # The same in the functional groups of PS3.3, C.7.6.16: sequence, element
 _GROUPS = {
@@ -63,8 +63,8 @@ def planes_of(file, reader):
 def _functional_groups(content):
     """{name of _TAGS: text} of each frame of a file, what the frames share included."""
     shared, frames = {}, []
-    for path, value in header_checks.dicom_elements(content):
-        if path == (_PER_FRAME, header_checks.ITEM):
+    for path, value in dicom_elements.elements(content):
+        if path == (_PER_FRAME, dicom_elements.ITEM):
             frames.append(dict(shared))
         elif path[0] in (_SHARED, _PER_FRAME) and path[1:] in _GROUPS:
             target = frames[-1] if path[0] == _PER_FRAME and frames else shared
@@ -100,7 +100,7 @@ def arrange(planes):
     """Indices of Planes in the order of their positions, and the volume's spacing in mm.
 
     Raises:
-      header_checks.Mismatch: not parallel, not of one spacing, or not in even steps along the
+      formats.Mismatch: not parallel, not of one spacing, or not in even steps along the
         normal.
     """
     first = planes[0]

@@ -4,7 +4,7 @@ import math
 import re
 
 from bwcr_tf.data import header_checks
-from bwcr_tf.data.header_checks import Mismatch
+from bwcr_tf.data.formats import Mismatch
 
 _MM = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre"), 1.0),
@@ -19,7 +19,7 @@ def unit_mm(path):
     """The length in mm of the unit of a file's spacings and origin.
 
     Raises:
-      header_checks.Mismatch: the header has no spacings, or in an unknown unit or several.
+      formats.Mismatch: the header has no spacings, or in an unknown unit or several.
     """
     with open(path, "rb") as file:
         head = header_checks.head(file.read(2**20)).decode("utf-8", "replace")
