@@ -35,8 +35,13 @@ def elements(content):
         if tag == PIXELS or tag in _ENDS:
             fragments = endless
         if tag in _ENDS:
-            del inside[-1:]
+            if inside and inside[-1][0] == math.inf:
+                inside.pop()
             continue
+        if tag == ITEM and (not inside or inside[-1][1] == ITEM):
+            raise Mismatch(
+                "an item outside of a sequence; expected elements"
+            )  # takes gigabytes
         path = (*(outer for _, outer in inside if outer != ITEM), tag)
         if endless or kind == b"SQ" or tag in SEQUENCES or tag == ITEM and not fragments:
             inside.append((math.inf if endless else at + length, tag))

@@ -109,3 +109,13 @@ def test_a_length_past_the_end_is_refused(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(header_checks.Mismatch, match="element .* bytes; [0-9]+ follow"):
         header_checks.check_header(path)
+
+
+def test_an_item_outside_of_a_sequence_is_refused_and_a_needless_delimiter_is_not(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(dicom(EXPLICIT, INNER + PIXELS))
+    with pytest.raises(header_checks.Mismatch, match="item outside of a sequence"):
+        header_checks.check_header(path)
+    closed = long(8, 0x1140, b"SQ", item(NAME + ITEM_END) + INNER)
+    path.write_bytes(dicom(EXPLICIT, closed + SEQUENCE_END + closed + PIXELS))
+    header_checks.check_header(path)
