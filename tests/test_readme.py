@@ -1,6 +1,8 @@
-"""The README says what is there: every file, function and command that it names exists."""
+"""README.md, docs/ and presets/ say what is there: files, functions, flags, links and scores."""
 
 import ast
+import functools
+import json
 import re
 import subprocess
 import sys
@@ -8,10 +10,29 @@ import sys
 import pytest
 from conftest import ROOT
 
+from bwcr_tf.evaluation import scores
 from bwcr_tf.methods import METHODS
 
 README = (ROOT / "README.md").read_text("utf-8")
-ROWS = re.findall(r"^\| [^|]+ \| `(bwcr_tf/[\w/]+\.py)` \| (`.+`) \|$", README, re.MULTILINE)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAM = r"python (-m bwcr_tf\.\w+|train\.py|evaluate\.py)"
+
+
+def found_in_pages(pattern):
+    """[(page, match)] without repetition."""
+    pairs = [(p, m) for p in PAGES for m in re.findall(pattern, p.read_text("utf-8"), re.M)]
+    return list(dict.fromkeys(pairs))
+
+
+def section(title):
+    """The text below a heading of the README."""
+    return re.split(r"^## ", README.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def table(title):
+    """The rows of a section's table: lists of cells."""
+    rows = re.findall(r"^\|(.+)\|$", section(title), re.MULTILINE)
+    return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
 
 
 def defined(path):
@@ -20,34 +41,81 @@ def defined(path):
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
+@functools.cache
+def help_of(program):
+    """What `program --help` prints, and the modules that it imported, from -X importtime."""
+    command = [sys.executable, "-X", "importtime", *program.split(), "--help"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode <= 1
+    return found.stdout, found.stderr
+
+
 def test_it_is_under_150_lines():
     assert README.count("\n") < 150
 
 
 def test_the_paper_to_code_table_names_functions_that_exist():
-    assert len(ROWS) >= 15
-    for path, names in ROWS:
-        assert set(re.findall(r"`(\w+)`", names)) <= defined(path), path
+    rows = table("From the paper to the code")
+    assert len(rows) >= 15
+    for _, path, names in rows:
+        names = set(re.findall(r"`(\w+)`", names))
+        assert names and names <= defined(path.strip("`")), path
 
 
 def test_the_table_of_methods_is_that_of_the_code():
-    rows = re.findall(
-        r"^\| ((?:`\w+`(?:, )?)+) \|", README.split("## Methods")[1], re.MULTILINE
-    )
-    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    assert named[: len(METHODS)] == list(METHODS)
+    rows = table("Methods")
+    assert [name.strip("`") for name, *_ in rows] == list(METHODS)
+    for (_, _, consistency, weight), method in zip(rows, METHODS.values(), strict=True):
+        assert bool(consistency) == (method.consistency_loss is not None)
+        assert bool(weight) == (method.consistency_weight is not None)
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"python (-m bwcr_tf\.\w+|\w+\.py)", README)))
-)
-def test_every_command_answers_help_at_once_without_tensorflow(command):
-    program = [sys.executable, "-X", "importtime", *command.split(), "--help"]
-    found = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode <= 1 and "flags:" in found.stdout
-    assert "tensorflow" not in found.stderr and "SimpleITK" not in found.stderr
+def test_the_layout_names_every_folder_of_the_package():
+    folders = {f"`{path.parent.name}/`" for path in ROOT.glob("bwcr_tf/*/__init__.py")}
+    assert {row[0] for row in table("Layout")} == {"nine files"} | folders
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([\w/.]+)\)", README))
-def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("page, command", found_in_pages(rf"^ +({PROGRAM} .*)$"))
+def test_every_command_takes_the_flags_that_a_page_gives_it(page, command):
+    command, program = command
+    programs = [
+        program,
+        *["-m bwcr_tf.training"] * program.endswith("grid"),
+    ]  # it passes them on
+    known = "".join(help_of(name)[0] for name in programs) + "--flagfile --help"
+    for flag in re.findall(r"--(\w+)", command):
+        assert re.search(rf"--(\[no\])?{flag}\b", known), flag
+
+
+@pytest.mark.parametrize("program", sorted({program for _, program in found_in_pages(PROGRAM)}))
+def test_every_command_answers_help_at_once_without_tensorflow(program):
+    printed, imported = help_of(program)
+    assert "flags:" in printed
+    assert "tensorflow" not in imported and "SimpleITK" not in imported
+
+
+@pytest.mark.parametrize("page, link", found_in_pages(r"\]\(([\w/.]+)\)"))
+def test_links_lead_somewhere(page, link):
+    assert (page.parent / link).exists()
+
+
+def test_the_scores_of_the_quick_start_are_those_of_the_committed_run():
+    summary = json.loads((ROOT / "results/phantom/ntr10/bwcr/run1/summary.json").read_text())
+    columns = ("dice", "hd95_mm", "ece", "tace")
+    printed = scores.to_text(summary["scores"], columns).splitlines()[:-1]
+    shown = section("Quick start").splitlines()
+    assert {line.split(maxsplit=1)[0] for line in printed} == {
+        "class",
+        "RV",
+        "MYO",
+        "LV",
+        "all",
+    }
+    assert {line.rstrip() for line in printed} <= {line.removeprefix("    ") for line in shown}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("presets/*.flags")), ids=lambda p: p.name)
+def test_a_preset_starts_with_the_command_that_uses_it(path):
+    head = path.read_text("utf-8").split("\n--")[0]
+    assert f"python train.py --flagfile=presets/{path.name}" in head
+    assert re.search(r"minutes|not been run", head) and re.search(r"Dice .*ECE", head, re.S)
