@@ -99,6 +99,11 @@ def test_links_lead_somewhere(page, link):
     assert (page.parent / link).exists()
 
 
+def test_the_choices_name_files_that_exist():
+    files = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs/choices.md").read_text("utf-8"))
+    assert files and all((ROOT / "bwcr_tf" / file).exists() for file in files)
+
+
 def test_the_scores_of_the_quick_start_are_those_of_the_committed_run():
     summary = json.loads((ROOT / "results/phantom/ntr10/bwcr/run1/summary.json").read_text())
     columns = ("dice", "hd95_mm", "ece", "tace")
