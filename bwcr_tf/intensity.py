@@ -53,7 +53,7 @@ def apply(images, parameters, seed):
 
 
 def randomize(images, seed):
-    """Images [B, H, W, 1] under freshly drawn intensity transforms, a pure function of `seed`."""
+    """Images [B, H, W, 1] under newly sampled intensity transforms, a pure function of `seed`."""
     draw_seed, noise_seed = tf.unstack(tf.random.split(seed))
     return apply(images, sample(tf.shape(images)[0], draw_seed), noise_seed)
 

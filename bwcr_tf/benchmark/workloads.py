@@ -42,7 +42,7 @@ def matrix_product(side=4096):
 
 
 def make_slices(size, count=64):
-    """Made-up slices with discs for labels, as `pipeline.batches` takes them."""
+    """Synthetic slices with discs for labels, as `pipeline.batches` takes them."""
     y, x = np.mgrid[:size, :size]
     radius = np.hypot(y - size / 2, x - size / 2) * boundary.PAPER_SIZE / size
     label_map = np.select([radius < 20, radius < 30, radius < 45], [3, 2, 1]).astype(np.uint8)
