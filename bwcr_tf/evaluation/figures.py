@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from bwcr_tf.system import files  # noqa: E402
 
+_LEGEND_INSIDE = 8  # lines: the names of more stand beside the axes
 _COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
 
 
@@ -49,14 +50,26 @@ def save(figure, path):
         plt.close(figure)
 
 
-def reliability_diagram(tables, path):
+def place_legend(figure, axis, **inside):
+    """The legend of an axis: in it, or beside all axes of a figure made wider for many lines."""
+    handles, labels = axis.get_legend_handles_labels()
+    if len(labels) <= _LEGEND_INSIDE:
+        axis.legend(fontsize=8, **inside)
+        return
+    figure.set_figwidth(figure.get_figwidth() + 2)
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+
+
+def reliability_diagram(tables, path, lines=None):
     """Accuracy against confidence, a curve for each of {name: metrics.reliability table}.
 
-    The lower panel shows what share of the pixels each bin holds.
+    The lower panel shows what share of the pixels each bin holds. `lines` are the arguments of
+    plot by name.
     """
     figure, (upper, lower) = plt.subplots(
         2, 1, figsize=(4.5, 5.5), sharex=True, height_ratios=(3, 1), layout="constrained"
     )
+    lines = lines or dict.fromkeys(tables, {"marker": "o", "markersize": 4})
     upper.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
     for name, table in tables.items():
         kept = table["count"] > 0
@@ -68,13 +81,12 @@ def reliability_diagram(tables, path):
         upper.plot(
             confidence,
             table["correct"][kept] / count,
-            "o-",
-            markersize=4,
+            **lines[name],
             label=f"{name} (ECE {gap:.3f})",
         )
-        lower.plot(confidence, count / count.sum(), "o-", markersize=4)
+        lower.plot(confidence, count / count.sum(), **lines[name])
     upper.set(ylabel="accuracy", ylim=(0, 1))
-    upper.legend(loc="upper left", fontsize=8)
+    place_legend(figure, upper, loc="upper left")
     lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1))
     if lower.lines:
         lower.set_yscale("log")

@@ -33,19 +33,34 @@ def permutation_test(differences, resamples=10_000, seed=0):
     """Two-sided p of the mean of paired differences [N] under flips of their signs (Table 2).
 
     All 2^N flips are counted if they are no more than `resamples`; otherwise that many are drawn
-    and the data themselves are counted as one more. NaN without data.
+    and the data themselves are counted as one more. NaN without data. Of rows [M, N], [M]: each
+    as if it were alone, in less time.
     """
-    if len(differences) < 2:  # SciPy wants two; a flip leaves the size of one as it is
-        return 1.0 if len(differences) else np.nan
+    differences = np.asarray(differences, np.float64)
+    *rows, count = differences.shape
+    if count < 2:  # SciPy wants two; a flip leaves the size of one as it is
+        return np.full(rows, 1.0 if count else np.nan)[()]
     found = stats.permutation_test(
         (differences,),
         lambda values, axis: np.abs(np.mean(values, axis=axis)),  # both tails in one
         permutation_type="samples",
         alternative="greater",
         n_resamples=resamples,
+        batch=500,  # fits a processor's cache
+        axis=-1,
         rng=seed,
     )
-    return float(found.pvalue)
+    return found.pvalue
+
+
+def permutation_tests(rows):
+    """`permutation_test` of each of several differences [N], which may differ in N: a list."""
+    p_values = {}
+    for size in {len(row) for row in rows}:
+        places = [i for i, row in enumerate(rows) if len(row) == size]
+        alike = np.reshape([rows[i] for i in places], (len(places), size))
+        p_values |= dict(zip(places, permutation_test(alike), strict=True))
+    return [float(p_values[i]) for i in range(len(rows))]
 
 
 def holm(p_values):

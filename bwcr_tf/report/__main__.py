@@ -1,6 +1,6 @@
 """Tables, tests and figures of runs: python -m bwcr_tf.report --runs_dir=results --output=report
 
-Reads scores.csv, summary.json, flags.txt and split.json of each run, and writes report.html, one
+Reads scores*.csv, summary.json, flags.txt and split.json of each run, and writes report.html, one
 file that opens without a network, report.md and figures/.
 """
 

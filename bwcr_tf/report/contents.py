@@ -2,18 +2,28 @@
 
 from functools import partial
 
-from bwcr_tf.report import figures, scored_runs, supplementary_tables, tables
+from bwcr_tf.report import (
+    against_annotators,
+    curves,
+    figures,
+    network_figures,
+    scored_runs,
+    supplementary_tables,
+    tables,
+)
 
 
 def make_blocks(found, root, folder):
     """The whole page: headings and paragraphs as Markdown, Tables and Figures."""
     blocks = ["# Boundary-weighted logit consistency: results"]
     blocks += [f"{len(found)} runs. Differences are in points, with 95 % bootstrap intervals."]
-    blocks += [*verdicts(found), tables.settings_table(found)]
+    blocks += [*verdicts(found), *against_annotators.verdicts(found)]
+    blocks += [tables.settings_table(found)]
+    blocks += against_annotators.make_blocks(found, root, folder)
     for dataset, some in scored_runs.group(found, "dataset").items():
         blocks += dataset_blocks(dataset, some, folder)
     blocks += ["## The method", figures.loss_landscapes(folder), figures.weight_maps(folder)]
-    return blocks + figures.confidence_maps(folder, found, root)
+    return blocks + network_figures.confidence_maps(folder, found, root)
 
 
 def verdicts(found):
@@ -51,8 +61,8 @@ def setting_blocks(setting, methods, folder):
     for key, make in (
         ("calibrated", supplementary_tables.temperature_table),
         ("last", supplementary_tables.selection_table),
-        ("reliability", partial(figures.reliability, folder)),
-        ("distance", partial(figures.by_distance, folder)),
+        ("reliability", partial(curves.reliability, folder)),
+        ("distance", partial(curves.by_distance, folder)),
         ("leakage", supplementary_tables.leakage_table),
         ("truth", supplementary_tables.truth_table),
     ):
@@ -76,7 +86,9 @@ def test_tables(setting, methods):
             if ours in methods and name not in (ours, *left_out)
         }
     tests["Tests against temperature scaling"] = {
-        f"BWCR − ({name} with T)": scored_runs.differences(methods["BWCR"], found, "calibrated")
+        f"BWCR − ({name} with T)": scored_runs.differences(
+            methods["BWCR"], found, ("rows", "calibrated")
+        )
         for name, found in methods.items()
         if "BWCR" in methods and all(run.calibrated for run in found)
     }

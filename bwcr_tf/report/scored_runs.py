@@ -9,7 +9,7 @@ import numpy as np
 
 from bwcr_tf.data import datasets
 from bwcr_tf.evaluation import scores, significance
-from bwcr_tf.report import published
+from bwcr_tf.report import names, published
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
 
@@ -21,7 +21,7 @@ TESTED = [
 
 
 class Run(NamedTuple):
-    """A scored run; `calibrated` is [] where the temperature is 1, `last` without its file."""
+    """A scored run; `calibrated` is [] where the temperature is 1, others without their file."""
 
     dataset: str
     ntr: int
@@ -34,6 +34,7 @@ class Run(NamedTuple):
     rows: list  # of scores.csv, see `scores`
     calibrated: list  # of scores_calibrated.csv
     last: list  # of scores_last.csv, the averages of the last step
+    annotators: list  # of scores_annotators.csv
     folder: pathlib.Path
 
     @property
@@ -43,13 +44,23 @@ class Run(NamedTuple):
 
     @property
     def label(self):
-        """The method's name in a table."""
-        return self.method.title() if self.method == "baseline" else self.method.upper()
+        """The method's name in a table; with its labels where they are not annotator 1's."""
+        return names.title(self.method, self.labels)
+
+    @property
+    def labels(self):
+        """Of which annotators its labels are: a key of training.labels.LABELS."""
+        return self.flags.get("labels", "first")
+
+    @property
+    def annotated(self):
+        """Whether its test volumes have several annotators and it is scored against them."""
+        return bool(self.annotators and self.summary.get("annotators", {}).get("human"))
 
     @property
     def sweep_row(self):
         """The row of Table 1: lambda of CR, and 0 for DA; `BWCR × 0.1` of another method's."""
-        if self.method in ("da", "cr"):
+        if self.label in ("DA", "CR"):
             return f"{self.scale * (self.method == 'cr'):g}"
         return f"{self.label} × {self.scale:g}"
 
@@ -61,24 +72,34 @@ class Run(NamedTuple):
 
 
 def load(root):
-    """All scored Runs below `root`, in the paper's order of methods.
+    """All scored Runs below `root`, methods in the order of METHODS.
 
     Raises:
-      DataError: there are none, a file is missing or broken, or a run is there twice.
+      DataError: there are none, a file is missing or broken, a run is there twice, or the test
+        subjects of one data set differ.
     """
     found = [_load_run(path.parent) for path in sorted(root.rglob("scores.csv"))]
     if not found:
         raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
-    first = {}
+    _check(found)
+    return sorted(
+        found, key=lambda r: (r.dataset, r.ntr, *names.position(r.method, r.labels), r.scale)
+    )
+
+
+def _check(found):
+    """Raises a DataError for a run that is there twice or is of other test subjects."""
+    first, of_dataset = {}, {}
     for run in found:
         other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
         if other is not run:
             raise DataError(f"{run.folder}: the same run as {other.folder}; leave one out")
-    order = [
-        *published.METHODS,
-        *sorted({run.method for run in found} - set(published.METHODS)),
-    ]
-    return sorted(found, key=lambda r: (r.dataset, r.ntr, order.index(r.method), r.scale))
+        other = of_dataset.setdefault(run.dataset, run)
+        if (other.spec.test, other.spec.classes) != (run.spec.test, run.spec.classes):
+            raise DataError(
+                f"{run.folder}: other test subjects or classes than {other.folder}; expected "
+                f"one data set by the name of {run.dataset}"
+            )
 
 
 def _load_run(folder):
@@ -93,6 +114,7 @@ def _load_run(folder):
             _rows(folder / f"scores{kind}.csv", expected)
             for kind in ("", "_calibrated", "_last")
         ]
+        tables += [_rows(folder / "scores_annotators.csv", expected, scores.ALL_METRICS)]
         if summary.get("temperature") == 1:
             tables[1] = []
         scale = float(flags["consistency_scale"])
@@ -103,19 +125,19 @@ def _load_run(folder):
 
 
 def _dataset(flags):
-    """The name of a run's data set: of nnunet's, of which there are many, that of the folder."""
+    """The name of a run's data set: of layouts that hold any data, that of the folder."""
     name = flags["dataset"]
-    if name != "nnunet":
+    if name not in ("nnunet", "annotators"):
         return name
     own = pathlib.Path(run_folder.data_dir(flags)).name or name
-    return f"{own} (nnunet)" if own in {*datasets.DATASETS} - {name} else own
+    return f"{own} ({name})" if own in {*datasets.DATASETS} - {name} else own
 
 
-def _rows(path, expected):
+def _rows(path, expected, metrics=scores.METRICS):
     """Rows of a table of scores, which must be of the `expected` subjects and classes."""
     if not path.exists():
         return []
-    rows = scores.read(path)
+    rows = scores.read(path, metrics)
     found = collections.Counter((row["subject"], row["volume"], row["class"]) for row in rows)
     if {(subject, name) for subject, _, name in found} != expected or max(found.values()) > 1:
         raise DataError(
@@ -149,7 +171,7 @@ def by_volume(found, column, rows="rows"):
         for row in getattr(run, rows):
             if column in row and (row["class"] != "all") == of_classes:
                 values[row["subject"], row["volume"], run.number].append(row[column])
-    return {key: significance.mean(value) for key, value in values.items()}
+    return {k: v[0] if len(v) == 1 else significance.mean(v) for k, v in values.items()}
 
 
 def by_structure(found, column):
@@ -162,13 +184,16 @@ def by_structure(found, column):
     return {key: float(np.mean(value)) for key, value in values.items()}
 
 
-def differences(found, reference, rows="rows"):
+def differences(found, reference, tables=("rows", "rows"), metrics=TESTED):
     """{title of a metric: differences by subject [N]} in points, `found` minus `reference`.
 
-    `rows` is the table of `reference` that counts.
+    `tables` are the tables of scores that count of either.
     """
     result = {}
-    for metric in TESTED:
-        pair = by_volume(found, metric.column), by_volume(reference, metric.column, rows)
+    for metric in metrics:
+        pair = (
+            by_volume(some, metric.column, table)
+            for some, table in zip((found, reference), tables, strict=True)
+        )
         result[metric.title] = metric.factor * significance.subject_differences(*pair)
     return result

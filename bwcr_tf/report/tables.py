@@ -24,14 +24,17 @@ def score_table(title, first, groups, metrics, note):
     return page.of_columns(title, columns, note)
 
 
-def score_column(found, metric):
-    """`**76.1 ± 12.3** (76 ± 12)` of each Runs: the best in bold, the paper's as an aside."""
-    values = (scored_runs.by_volume(some, metric.column).values() for some in found)
+def score_column(found, metric, rows="rows"):
+    """`**76.1 ± 12.3** (76 ± 12)` of each Runs: the best in bold, the paper's as an aside.
+
+    `rows` is the table of scores that counts; the paper has no other than the first.
+    """
+    values = (scored_runs.by_volume(some, metric.column, rows).values() for some in found)
     cells = [mean_sd(each, metric.factor, metric.decimals) for each in values]
     winner = winner_of(cells, metric.sign)
     for some, cell in zip(found, cells, strict=True):
         text = f"**{cell[0]}**" if cell is winner else cell[0]
-        theirs = some[0].reported.get(metric.title) if text else None
+        theirs = some[0].reported.get(metric.title) if text and rows == "rows" else None
         yield text + (" ({} ± {})".format(*theirs) if theirs else "")
 
 
@@ -64,10 +67,10 @@ def sweep_table(found):
 
     Other methods whose lambda(r) was multiplied come last.
     """
-    first, of_paper = found[0], ("da", "cr")
-    swept = [run for run in found if run.method in of_paper or run.scale != 1]
+    first, of_paper = found[0], ("DA", "CR")
+    swept = [run for run in found if run.label in of_paper or run.scale != 1]
     swept = sorted(
-        swept, key=lambda run: (run.method not in of_paper, run.method != "da", run.scale)
+        swept, key=lambda run: (run.label not in of_paper, run.label != "DA", run.scale)
     )
     rows = {
         w if w != "0" else "0 (DA)": c for w, c in scored_runs.group(swept, "sweep_row").items()
@@ -101,7 +104,8 @@ def settings_table(found):
             for run in some
         ]
         values = [
-            sorted({str(each.get(key, "")) for each in ours}) for key in published.SETTINGS
+            sorted({str(each[key]) for each in ours if key in each})
+            for key in published.SETTINGS  # a method without R has no radius
         ]
         rows.append([dataset, str(len(some)), *map(" and ".join, values)])
     rows.append(["the paper", "", *published.SETTINGS.values()])
@@ -109,12 +113,12 @@ def settings_table(found):
     return page.Table("Settings", ["data set", "runs", *published.SETTINGS], rows, note)
 
 
-def test_table(title, found):
+def test_table(title, found, metrics=scored_runs.TESTED):
     """Tests of {what is compared: its `differences`}, Holm's family being a metric's rows."""
     columns = [["difference in points", *found]]
-    for metric in scored_runs.TESTED:
+    for metric in metrics:
         values = [row[metric.title] for row in found.values()]
-        p_values = [significance.permutation_test(row) for row in values]
+        p_values = significance.permutation_tests(values)
         corrected = significance.holm(p_values)
         columns.append([f"{metric.title} [95 %]"])
         for row, p in zip(values, corrected, strict=True):

@@ -44,6 +44,13 @@ def test_smallest_p_counts_the_data_as_one_draw():
     assert significance.permutation_test([0.1, 0.2, 0.1 + 0.2]) == pytest.approx(2 / 8)
 
 
+def test_tests_made_together_are_those_made_alone():
+    rows = [differences(seed, count, 0.01) for seed, count in enumerate((40, 6, 40, 1, 0, 6))]
+    found = significance.permutation_tests(rows)
+    np.testing.assert_array_equal(found, [significance.permutation_test(r) for r in rows])
+    assert found[1] == pytest.approx(p_of_all_flips(rows[1]), abs=1e-12)
+
+
 def test_one_difference_says_nothing_and_none_is_undefined():
     assert significance.permutation_test([0.3]) == 1
     assert np.isnan(significance.permutation_test([]))

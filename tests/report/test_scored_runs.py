@@ -25,13 +25,38 @@ def test_differences_pair_runs_and_volumes_of_a_subject(tmp_path):
     only_run_1 = scored_runs.differences(of_method(results, "bwcr"), of_method(results, "cr"))
     np.testing.assert_allclose(only_run_1["ECE"], [(-5 - 10) / 2, -3])
     scaled = [run._replace(calibrated=run.rows, rows=[]) for run in of_method(results, "da")]
-    found = scored_runs.differences(of_method(results, "bwcr"), scaled, "calibrated")
+    found = scored_runs.differences(of_method(results, "bwcr"), scaled, ("rows", "calibrated"))
     np.testing.assert_allclose(found["ECE"], [-15, -5])
 
 
-def test_a_custom_data_set_goes_by_the_name_of_its_folder(tmp_path):
-    write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="../data/hippocampus")
+@pytest.mark.parametrize("layout", ["nnunet", "annotators"])
+def test_a_custom_data_set_goes_by_the_name_of_its_folder(layout, tmp_path):
+    write_run(tmp_path, "da", 1, [0.1] * 3, layout, data_dir="../data/hippocampus")
     assert scored_runs.load(tmp_path)[0].dataset == "hippocampus"
+
+
+def test_one_name_for_two_data_sets_is_refused(tmp_path):
+    write_run(tmp_path, "da", 1, [0.1] * 3, "nnunet", data_dir="x/own")
+    more = {"data_dir": "y/own", "test": ("a",)}
+    write_run(tmp_path / "other", "bwcr", 1, [0.1] * 2, "nnunet", **more)
+    with pytest.raises(DataError, match="other test subjects or classes than .* name of own$"):
+        scored_runs.load(tmp_path)
+
+
+def test_runs_on_other_labels_are_a_row_of_their_own_after_all_others(tmp_path):
+    for labels in ("mean", "sample", "first", None):
+        for method in ("nacl", "da"):
+            if labels != "first" or method == "nacl":
+                write_run(
+                    tmp_path / str(labels), method, 1 + (labels == "first"), [0.1] * 3,
+                    labels=labels,
+                )  # fmt: skip
+    found = [(run.label, run.number) for run in scored_runs.load(tmp_path)]
+    assert found == [
+        *(("DA", "1"), ("NACL", "1"), ("NACL", "2")),
+        *(("DA, labels mean", "1"), ("NACL, labels mean", "1")),
+        *(("DA, labels sample", "1"), ("NACL, labels sample", "1")),
+    ]
 
 
 def test_a_custom_data_set_is_not_taken_for_a_known_one(tmp_path):

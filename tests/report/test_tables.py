@@ -34,6 +34,12 @@ def test_the_papers_setting_is_compared_without_a_warning(tmp_path):
     assert "differs" in tables.paper_note(found[:-1] + scored_runs.load(results)[-1:])
 
 
+def test_a_method_without_r_is_not_another_setting(tmp_path):
+    table = tables.settings_table(scored_runs.load(write_runs(tmp_path)))
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert row["radius"] == "10.0" and row["width"] == "" and row["steps"] == "2000"
+
+
 def test_winner_of_equal_means_has_the_lower_sd():
     a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
     assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b

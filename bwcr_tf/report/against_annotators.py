@@ -1,0 +1,125 @@
+"""The section *Against the annotators*: scores against the fractions of several annotators."""
+
+from bwcr_tf.evaluation import scores, significance
+from bwcr_tf.report import curves, network_figures, page, scored_runs, tables
+
+_PER_MILLE = {
+    column: scores.METRICS[column]._replace(
+        title=f"{scores.METRICS[column].title}×10³", factor=1000, decimals=1
+    )
+    for column in ("nll", "brier")
+}
+_ECE, _TACE, _DICE = (scores.METRICS[column] for column in ("ece", "tace", "dice"))
+TESTED = [_ECE, _TACE, *_PER_MILLE.values(), _DICE]
+SHOWN = [*TESTED, *scores.VOLUME_METRICS.values()]
+POOLED = {"Pooled error": "pooled_error", "Error where they disagree": "disagreed"}
+HUMAN = "One annotator"
+
+
+def settings(found):
+    """{setting: {method: Runs}} of the runs that are scored against several annotators."""
+    annotated = [run for run in found if run.annotated and run.scale == 1]
+    return {
+        setting: scored_runs.group(some, "label")
+        for setting, some in scored_runs.group(annotated, "setting").items()
+    }
+
+
+def make_blocks(found, root, folder):
+    """The section of all runs, or nothing where none has several annotators."""
+    blocks = []
+    for setting, methods in settings(found).items():
+        blocks += [f"### Against the annotators: {setting}", score_table(setting, methods)]
+        if tests := differences(methods):
+            title = f"Tests against the annotators, {setting}"
+            blocks.append(tables.test_table(title, tests, TESTED))
+        blocks += [
+            curves.reliability_of_fractions(folder, setting, methods),
+            curves.by_agreement(folder, setting, methods),
+            *network_figures.annotated_cases(folder, setting, methods, root),
+        ]
+    return ["## Against the annotators", *blocks] if blocks else []
+
+
+def differences(methods):
+    """{`BWCR − ...`: differences by subject of the TESTED metrics} for all other methods."""
+    kind = ("annotators", "annotators")
+    return {
+        f"BWCR − {name}": scored_runs.differences(methods["BWCR"], found, kind, TESTED)
+        for name, found in methods.items()
+        if "BWCR" in methods and name != "BWCR"
+    }
+
+
+def score_table(setting, methods):
+    """Mean ± sd over volumes and runs of each method, and how one annotator does, last."""
+    everyone = [run for found in methods.values() for run in found]
+    columns = [["Method", *methods, HUMAN]]
+    for title, key in POOLED.items():
+        columns.append([f"{title} ↓", *_means(methods, key), ""])
+    for metric in SHOWN:
+        cells = tables.score_column(list(methods.values()), metric, "annotators")
+        columns.append([tables.arrowed(metric), *cells, _human(everyone, metric)])
+    note = (
+        f"{tables.runs_note(methods)} Against the fraction of annotators who gave a pixel each "
+        "class; Dice is the mean over annotators. Pooled error: |mean probability − mean "
+        "fraction| in 20 bins of probability, over all volumes. Error where they disagree: mean "
+        "|probability − fraction| of pixels that some of them mark, and not all. CRPS in ml. "
+        f"{HUMAN}: each against the others, its outline taken for probabilities of 0 and 1."
+    )
+    return page.of_columns(f"Scores against the annotators, {setting}", columns, note)
+
+
+def _means(methods, key):
+    """The number `key` of a summary's `truth` for each method, in per cent: the best in bold."""
+    values = [scored_runs.average(found, "truth", key) for found in methods.values()]
+    cells = [tables.mean_sd([value], 100, 1) for value in values]
+    winner = tables.winner_of(cells, -1)
+    for value, cell in zip(values, cells, strict=True):
+        text = tables.show(value)
+        yield f"**{text}**" if cell is winner else text
+
+
+def _human(found, metric):
+    """`79.2 ± 10.9`: a score of each annotator against the others."""
+    keys = "annotators", "human", "all", metric.column
+    shown = (
+        tables.show(scored_runs.average(found, *keys, key), metric.factor, metric.decimals)
+        for key in ("mean", "sd")
+    )
+    return " ± ".join(filter(None, shown))
+
+
+def verdicts(found):
+    """Is BWCR nearer to what the annotators say? A line for each setting."""
+    for setting, methods in settings(found).items():
+        tests = differences(methods)
+        if not tests:
+            continue
+        line = f"**{setting}, against the annotators.** "
+        if "DA" in methods:
+            ece, dice = (tests["BWCR − DA"][m.title] for m in (_ECE, _DICE))
+            line += (
+                f"BWCR's ECE against the fractions minus DA's is {tables.interval(ece)} points, "
+                f"at a Dice difference of {tables.interval(dice)}. "
+            )
+        yield line + ranking([name for name in methods if name != "BWCR"], tests.values())
+
+
+def ranking(others, tests):
+    """Which of the `others` BWCR's ECE is lower than, higher than, or not told apart from."""
+    values = [test[_ECE.title] for test in tests]
+    p_values = significance.holm(significance.permutation_tests(values))
+    kinds = {
+        "lower than that of": [],
+        "higher than that of": [],
+        "not told apart from that of": [],
+    }
+    below, above, neither = kinds.values()
+    for name, value, p in zip(others, values, p_values, strict=True):
+        (neither if not p < 0.05 else below if value.mean() < 0 else above).append(name)
+    parts = [
+        f"{kind} {len(names)} ({'; '.join(names)})" for kind, names in kinds.items() if names
+    ]
+    of_all = f"of {len(others)} other method(s)"
+    return f"At Holm's p < 0.05, BWCR's ECE is {', '.join(parts)}, {of_all}."

@@ -1,0 +1,106 @@
+"""Curves of a setting's {method: Runs}, drawn into `folder`; a method's line is alike in all."""
+
+import collections
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from bwcr_tf.evaluation import significance
+from bwcr_tf.evaluation.figures import place_legend, reliability_diagram, save
+from bwcr_tf.report import names
+from bwcr_tf.report.page import Figure
+
+
+def reliability(folder, setting, methods):
+    """Reliability diagram, the bins of a method's runs added up."""
+    path = _draw_reliability(folder, "reliability", methods, ("reliability",))
+    return Figure(
+        path, f"Reliability on true foreground, pooled over volumes and runs: {setting}."
+    )
+
+
+def reliability_of_fractions(folder, setting, methods):
+    """Reliability diagram against the fractions of annotators, likewise."""
+    path = _draw_reliability(folder, "annotators", methods, ("truth", "reliability"))
+    caption = (
+        "Reliability against the fraction of annotators who agree, on the pixels that any of "
+        f"them marks, pooled over volumes and runs: {setting}."
+    )
+    return Figure(path, caption)
+
+
+def _draw_reliability(folder, name, methods, keys):
+    curves = {}
+    for method, found in methods.items():
+        bins = [run.summary for run in found]
+        for key in keys:
+            bins = [value[key] for value in bins]
+        curves[method] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
+    path = _path(folder, name, methods)
+    reliability_diagram(curves, path, _lines(methods))
+    return path
+
+
+def by_distance(folder, setting, methods):
+    """Confidence minus accuracy, and ECE, by band of r: means over runs."""
+    path = _path(folder, "distance", methods)
+    edges = next(iter(methods.values()))[0].summary["distance"]["edges"]
+    bands = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
+    bands += [f"over {edges[-1]}", "none in\nthe slice"]
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
+    titles = {"gap": "confidence minus accuracy, points", "ece": "ECE, per cent"}
+    for axis, (key, title) in zip(axes, titles.items(), strict=True):
+        axis.axhline(0, color="0.6", linewidth=1)
+        for method, line in _lines(methods).items():
+            values = zip(
+                *(run.summary["distance"][key] for run in methods[method]), strict=True
+            )
+            means = [100 * significance.mean(band) for band in values]
+            axis.plot(range(len(means)), means, **line, label=method)
+        axis.set_xticks(range(len(bands)), bands, fontsize=8)
+        axis.set(ylabel=title, xlabel="distance $r$ to the nearest boundary, pixels")
+    place_legend(figure, axes[0])
+    save(figure, path)
+    return Figure(path, f"Calibration by distance to the boundary, all pixels: {setting}.")
+
+
+def by_agreement(folder, setting, methods):
+    """Mean probability, and its error, by the fraction of annotators who gave a pixel a class."""
+    path = _path(folder, "agreement", methods)
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
+    axes[0].plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
+    for method, line in _lines(methods).items():
+        fractions, *means = level_means(methods[method])
+        for axis, values in zip(axes, means, strict=True):
+            axis.plot(fractions, values, **line, label=method)
+    for axis, title in zip(axes, ("mean probability", "mean |p − fraction|"), strict=True):
+        axis.set(ylabel=title, xlabel="fraction of annotators who gave the class")
+        axis.set_xticks(fractions if len(fractions) < 8 else np.linspace(0, 1, 5))
+    place_legend(figure, axes[0])
+    save(figure, path)
+    caption = f"Probability and its error by level of agreement, all pixels: {setting}."
+    return Figure(path, caption)
+
+
+def level_means(found):
+    """Fraction, mean probability and mean |p - fraction| [levels], pooled over Runs."""
+    sums = collections.defaultdict(lambda: np.zeros(3))
+    for run in found:
+        levels = run.summary["truth"]["levels"]
+        columns = (levels[key] for key in ("fraction", "count", "probability", "error"))
+        for fraction, count, *values in zip(*columns, strict=True):
+            sums[round(fraction, 4)] += count * np.array([1, *values])
+    rows = [(fraction, *(s[1:] / s[0])) for fraction, s in sorted(sums.items())]
+    return np.transpose(rows)
+
+
+def _lines(methods):
+    """{method: arguments of plot}."""
+    firsts = {name: found[0] for name, found in methods.items()}
+    return {name: names.line(run.method, run.labels) for name, run in firsts.items()}
+
+
+def _path(folder, name, methods):
+    """Named after the data set and N_tr, which are those of any run."""
+    first = next(iter(methods.values()))[0]
+    return folder / f"{name}_{first.dataset}_ntr{first.ntr}.png"

@@ -1,0 +1,45 @@
+"""The methods in tables and figures: their order, their titles and their lines."""
+
+from bwcr_tf.report import published
+from bwcr_tf.system import source
+
+METHODS = source.table_keys("bwcr_tf.methods", "METHODS")  # the order of rows
+TITLES = {  # where it is not the name in capitals
+    "baseline": "Baseline",
+    "focal": "Focal",
+    "ls": "Label smoothing",
+    "dice_ce": "Dice + CE",
+    "l1ace": "mL1-ACE",
+    "cr_js": "CR, JS",
+    "bwcr_js": "BWCR, JS",
+    "bwcr_cos": "BWCR, cosine",
+}
+_COLORS = ("C6", "C7", "C8", "C9", "navy", "orange", "black", "limegreen", "magenta")
+_MARKERS = "s^vDPX<>d"
+
+
+def title(method, labels="first"):
+    """A method's name in a table, with its labels where they are not annotator 1's."""
+    name = TITLES.get(method, method.upper())
+    return name if labels == "first" else f"{name}, labels {labels}"
+
+
+def position(method, labels="first"):
+    """Sorts rows: by METHODS, methods that it lacks last; labels of more annotators after all."""
+    known = METHODS.index(method) if method in METHODS else len(METHODS)
+    return labels != "first", labels, known, method
+
+
+def line(method, labels="first"):
+    """Arguments of plot for a method's line: the paper's stand out; colours are by method."""
+    if labels != "first":
+        kinds = {"mean": (":", "*"), "sample": ("-.", "p")}
+        return line(method) | dict(zip(("linestyle", "marker"), kinds[labels], strict=True))
+    paper = published.METHODS
+    if method in paper:
+        return {"color": f"C{paper.index(method)}", "marker": "o", "markersize": 4}
+    others = [name for name in METHODS if name not in paper]
+    i = others.index(method) if method in others else len(others)
+    thin = {"linestyle": "--", "linewidth": 0.9, "markersize": 3.5, "zorder": 1.8}
+    kind = {"color": _COLORS[i % len(_COLORS)], "marker": _MARKERS[i % len(_MARKERS)]}
+    return kind | thin

@@ -1,0 +1,79 @@
+import numpy as np
+from report_runs import annotate, write_run, write_runs
+
+from bwcr_tf.report import against_annotators, contents, scored_runs
+
+
+def annotated_runs(tmp_path):
+    for method, run, ece in ("da", 1, 0.2), ("da", 2, 0.3), ("bwcr", 1, 0.1), ("bwcr", 2, 0.12):
+        folder = write_run(tmp_path, method, run, [0.9] * 3)  # which must not count
+        annotate(folder, [ece, ece + 0.1, ece], pooled_error=ece / 2)
+    annotate(write_run(tmp_path, "ls", 1, [0.9] * 3), [0.4] * 3, pooled_error=0.05)
+    return scored_runs.load(tmp_path)
+
+
+def test_scores_against_the_annotators_by_hand(tmp_path):
+    ((setting, methods),) = against_annotators.settings(annotated_runs(tmp_path)).items()
+    table = against_annotators.score_table(setting, methods)
+    assert setting == "acdc, 5 training subjects"
+    assert table.header == [
+        *("Method", "Pooled error ↓", "Error where they disagree ↓", "ECE ↓", "TACE ↓"),
+        *("NLL×10³ ↓", "Brier×10³ ↓", "Dice ↑", "CRPS of the volume ↓", "Volume error ↓"),
+    ]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert list(rows) == ["DA", "BWCR", "Label smoothing", "One annotator"]
+    ece = 100 * np.array([0.2, 0.3, 0.2, 0.3, 0.4, 0.3])
+    assert rows["DA"][:3] == ["12.5", "**30.0**", f"{ece.mean():.1f} ± {ece.std():.1f}"]
+    assert rows["BWCR"][0] == "5.5" and rows["Label smoothing"][0] == "**5.0**"
+    assert rows["BWCR"][2].startswith("**14.3")
+    assert rows["BWCR"][4:6] == ["300.0 ± 0.0", "100.0 ± 0.0"]  # equal: the first is in bold
+    assert rows["BWCR"][6:] == ["80.0 ± 0.0", "1.50 ± 0.00", "25.0 ± 0.0"]
+    assert rows["One annotator"] == ["", "", "24.0 ± 8.0", "", "", "", "79.0 ± 11.0", "", ""]
+    assert "2 run(s). Fewer runs: Label smoothing: 1." in table.note
+
+
+def test_differences_are_those_of_the_scores_against_the_annotators(tmp_path):
+    (methods,) = against_annotators.settings(annotated_runs(tmp_path)).values()
+    found = against_annotators.differences(methods)
+    assert list(found) == ["BWCR − DA", "BWCR − Label smoothing"]
+    np.testing.assert_allclose(found["BWCR − DA"]["ECE"], [-14, -14])
+    np.testing.assert_allclose(found["BWCR − Label smoothing"]["ECE"], [-25, -30])
+    np.testing.assert_allclose(found["BWCR − DA"]["NLL×10³"], [0, 0])
+
+
+def test_the_verdict_names_what_is_better_and_worse():
+    draw = np.random.default_rng(0).normal(size=(3, 40))
+    shifts = np.array([[-3], [2], [0]]) - draw.mean(axis=1, keepdims=True)
+    tests = [{"ECE": values} for values in draw + shifts]
+    text = against_annotators.ranking(["DA", "NACL", "CR"], tests)
+    assert text == (
+        "At Holm's p < 0.05, BWCR's ECE is lower than that of 1 (DA), higher than that of 1 "
+        "(NACL), not told apart from that of 1 (CR), of 3 other method(s)."
+    )
+
+
+def test_the_verdict_gives_the_difference_from_da_with_its_sign(tmp_path):
+    (line,) = against_annotators.verdicts(annotated_runs(tmp_path))
+    assert line.startswith("**acdc, 5 training subjects, against the annotators.** ")
+    assert "minus DA's is −14.0 [−14.0, −14.0] points, at a Dice difference of +0.0" in line
+    assert "not told apart from that of 2 (DA; Label smoothing)" in line  # of two subjects
+
+
+def test_runs_that_were_not_scored_against_several_annotators_are_left_out(tmp_path):
+    results = write_runs(tmp_path)
+    folder = write_run(results, "da", 1, [0.1] * 3, "phantom")
+    annotate(folder, [0.1] * 3, human=False)  # true probabilities, of no annotators
+    found = scored_runs.load(results)
+    assert against_annotators.make_blocks(found, results, tmp_path) == []
+    assert list(against_annotators.verdicts(found)) == []
+    annotate(results / "acdc/ntr5/da/run1", [0.1] * 3)
+    (methods,) = against_annotators.settings(scored_runs.load(results)).values()
+    assert [run.number for run in methods["DA"]] == ["1"] and list(methods) == ["DA"]
+
+
+def test_the_section_is_in_the_report(tmp_path):
+    found = annotated_runs(tmp_path / "runs")
+    blocks = contents.make_blocks(found, tmp_path / "runs", tmp_path)
+    assert "## Against the annotators" in blocks
+    written = {path.name for path in tmp_path.glob("*.png")}
+    assert {"annotators_acdc_ntr5.png", "agreement_acdc_ntr5.png"} <= written
