@@ -99,7 +99,13 @@ def leakage_table(setting, methods):
 
 
 def truth_table(setting, methods):
-    """Does ECE rank the methods as the error against the truth does?"""
+    """Does ECE rank the methods as the error against the truth does?
+
+    The truth of several annotators is their fractions, and annotator 1 its sample.
+    """
+    several = all(run.annotated for found in methods.values() for run in found)
+    truth = "fractions of annotators" if several else "true probabilities"
+    sample = "Annotator 1" if several else "The sampled label"
     measures = {"total variation": ("truth", "variation"), "rms": ("truth", "rms")}
     measures |= {
         scores.METRICS[name].title: ("scores", "all", name, "mean") for name in ("ece", "tace")
@@ -116,11 +122,9 @@ def truth_table(setting, methods):
     floor = significance.mean(
         scored_runs.average(c, "truth", "label_variation") for c in methods.values()
     )
-    note = (
-        f"Per cent (rank), near the foreground. The sampled label is itself {show(floor)} off."
-    )
+    note = f"Per cent (rank), near the foreground. {sample} is itself {show(floor)} off."
     if len(methods) > 2:
         with np.errstate(invalid="ignore"):  # NaN where all ranks are tied
             ece, tace = (show(r, 1, 2, "+") for r in np.corrcoef(ranks)[0, 2:])
         note += f" Rank correlation with the total variation: ECE {ece}, TACE {tace}."
-    return page.of_columns(f"Error against the true probabilities, {setting}", columns, note)
+    return page.of_columns(f"Error against the {truth}, {setting}", columns, note)

@@ -1,7 +1,7 @@
 import re
 
 import numpy as np
-from report_runs import of_method, write_run, write_runs
+from report_runs import annotate, of_method, write_run, write_runs
 
 from bwcr_tf.report import scored_runs, supplementary_tables
 
@@ -53,3 +53,11 @@ def test_hd95_is_compared_on_the_structures_that_no_method_missed(tmp_path):
     expected = f"{np.mean([3, 3, 5, 5]):.1f} ± {np.std([3, 3, 5, 5]):.1f}"
     assert cells["DA"] == [f"**{expected}**", "2 of 6"]
     assert cells["BWCR"] == [expected, "0 of 6"] and cells["CR"] == [expected, "0 of 6"]
+
+
+def test_the_truth_of_several_annotators_is_called_theirs(tmp_path):
+    annotate(write_run(tmp_path, "da", 1, [0.1] * 3), [0.1] * 3)
+    methods = scored_runs.group(scored_runs.load(tmp_path), "label")
+    table = supplementary_tables.truth_table("here", methods)
+    assert table.title == "Error against the fractions of annotators, here"
+    assert "Annotator 1 is itself 10.0 off" in table.note
