@@ -61,6 +61,7 @@ def setting_blocks(setting, methods, folder):
     for key, make in (
         ("calibrated", supplementary_tables.temperature_table),
         ("last", supplementary_tables.selection_table),
+        ("validations", partial(curves.by_step, folder)),
         ("reliability", partial(curves.reliability, folder)),
         ("distance", partial(curves.by_distance, folder)),
         ("leakage", supplementary_tables.leakage_table),

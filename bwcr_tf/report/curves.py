@@ -9,6 +9,7 @@ from bwcr_tf.evaluation import significance
 from bwcr_tf.evaluation.figures import place_legend, reliability_diagram, save
 from bwcr_tf.report import names
 from bwcr_tf.report.page import Figure
+from bwcr_tf.training import validations
 
 
 def reliability(folder, setting, methods):
@@ -80,6 +81,37 @@ def by_agreement(folder, setting, methods):
     save(figure, path)
     caption = f"Probability and its error by level of agreement, all pixels: {setting}."
     return Figure(path, caption)
+
+
+def by_step(folder, setting, methods):
+    """Dice and ECE of the validation volumes against the step: means over runs."""
+    path = _path(folder, "validation", methods)
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
+    for method, line in _lines(methods).items():
+        steps, chosen, *means = validation_means(methods[method])
+        for axis, values in zip(axes, means, strict=True):
+            axis.plot(steps, values, **line, markevery=chosen, label=method)
+    for axis, name in zip(axes, ("Dice", "ECE"), strict=True):
+        axis.set(xlabel="step", ylabel=f"{name} of the validation volumes, per cent")
+    place_legend(figure, axes[0])
+    save(figure, path)
+    caption = (
+        "Validation during training, means over runs; marks are at the steps whose weights were "
+        f"selected: {setting}."
+    )
+    return Figure(path, caption)
+
+
+def validation_means(found):
+    """Steps that all Runs validated at, places of the selected ones, Dice and ECE, per cent."""
+    tables = [{row["step"]: row for row in run.validations} for run in found]
+    steps = sorted(set.intersection(*map(set, tables)))
+    chosen = sorted({validations.selected(run.validations) for run in found})
+    means = (
+        [100 * significance.mean(table[step][name] for table in tables) for step in steps]
+        for name in ("dice", "ece")
+    )
+    return steps, [steps.index(step) for step in chosen if step in steps], *means
 
 
 def level_means(found):

@@ -11,13 +11,12 @@ from bwcr_tf.data import datasets
 from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import names, published
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import run_folder, validations
 
 MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
 FURTHER = [metric for metric in scores.METRICS.values() if metric not in MAIN]
-TESTED = [
-    m for m in MAIN if m.title in published.METRICS
-]  # the test of TACE is that of TACE×10
+# The test of TACE is that of TACE×10.
+TESTED = [metric for metric in MAIN if metric.title in published.METRICS]
 
 
 class Run(NamedTuple):
@@ -35,6 +34,7 @@ class Run(NamedTuple):
     calibrated: list  # of scores_calibrated.csv
     last: list  # of scores_last.csv, the averages of the last step
     annotators: list  # of scores_annotators.csv
+    validations: list  # of validation.csv
     folder: pathlib.Path
 
     @property
@@ -115,6 +115,7 @@ def _load_run(folder):
             for kind in ("", "_calibrated", "_last")
         ]
         tables += [_rows(folder / "scores_annotators.csv", expected, scores.ALL_METRICS)]
+        tables += [validations.read(folder / "validation.csv")]
         if summary.get("temperature") == 1:
             tables[1] = []
         scale = float(flags["consistency_scale"])

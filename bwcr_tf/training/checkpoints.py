@@ -25,19 +25,23 @@ def save(checkpoint, folder, step):
             file.unlink()
 
 
-def restore(checkpoint, folder):
+def restore(checkpoint, folder, *others):
     """Restores the newest checkpoint that is whole, if there are any.
+
+    `others` are tf.train.Checkpoints of what earlier versions wrote.
 
     Raises:
       DataError: there are checkpoints, but none is whole.
     """
     found = paths(folder)
     for path in found:
-        try:
-            checkpoint.read(path).assert_existing_objects_matched()
-            return
-        except Exception as error:  # whatever TensorFlow makes of a damaged file
-            print(f"{path}: damaged, passed over ({type(error).__name__})")
+        for form in (checkpoint, *others):
+            try:
+                form.read(path).assert_existing_objects_matched()
+                return
+            except Exception as error:  # whatever TensorFlow makes of a damaged file
+                reason = type(error).__name__
+        print(f"{path}: damaged, passed over ({reason})")
     if found:
         raise DataError(f"{folder}: no checkpoint is whole; delete the run and train it again")
 

@@ -9,6 +9,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from bwcr_tf.evaluation import figures
 from bwcr_tf.system.progress import Progress, duration
+from bwcr_tf.training import validations
 
 _TIMED_FROM, _TIMED_TO = 3, 13  # steps of this process that measure the announced duration
 _IMAGES_EVERY = 5  # validations
@@ -16,6 +17,8 @@ _IMAGES_EVERY = 5  # validations
 
 class Monitor(keras.callbacks.Callback):
     """Progress of a run in the terminal, and its curves and pictures in `folder`/logs.
+
+    The numbers of each validation are in `folder`/validation.csv, too.
 
     Args:
       flags: dict of what sets runs apart, for TensorBoard's hparams page.
@@ -25,6 +28,7 @@ class Monitor(keras.callbacks.Callback):
     def __init__(self, folder, flags, classes):
         super().__init__()
         self.classes, self.text, self.validations = classes, "", 0
+        self.table = folder / "validation.csv"
         self.writer = tf.summary.create_file_writer(str(folder / "logs"))
         with self.writer.as_default():
             hparams.hparams(flags)
@@ -51,6 +55,7 @@ class Monitor(keras.callbacks.Callback):
         """Writes the averages since the last call, and the validation, at `step`."""
         terms = {name: float(tracker.result()) for name, tracker in trainer.trackers.items()}
         self.text = f"loss {terms['loss']:.4f}  Dice {validation.dice:.3f}"
+        self.record(step, terms, validation)
         with self.writer.as_default(step):
             for name, value in terms.items():
                 tf.summary.scalar(f"train/{name}", value)
@@ -68,6 +73,13 @@ class Monitor(keras.callbacks.Callback):
                 )
         self.writer.flush()
         self.validations += 1
+
+    def record(self, step, terms, validation):
+        """Adds the validation to validation.csv."""
+        scores = [*validation.dice_per_class, validation.dice, validation.ece]
+        row = [step, *scores, *(terms[name] for name in validations.TERMS)]
+        names = validations.columns(self.classes)
+        validations.record(self.table, dict(zip(names, row, strict=True)))
 
 
 def strip(case, probabilities, trainer):

@@ -36,13 +36,18 @@ class Selection(keras.callbacks.Callback):
         self.best = tf.Variable(-1.0, dtype=tf.float64)
         self.stopping = False
         # keras.callbacks.BackupAndRestore knows neither the averages nor the data's position.
-        self.checkpoint = tf.train.Checkpoint(
-            network=trainer.network,
-            optimizer=trainer.optimizer,
-            averages=trainer.averages,
-            step=self.step,
-            best=self.best,
-        )
+        parts = {
+            "network": trainer.network,
+            "optimizer": trainer.optimizer,
+            "averages": trainer.averages,
+            "step": self.step,
+            "best": self.best,
+        }
+        trackers = trainer.trackers.values()
+        self.sums = [v.value for tracker in trackers for v in tracker.variables]
+        self.restored = [sum_.numpy() for sum_ in self.sums]
+        self.checkpoint = tf.train.Checkpoint(**parts, sums=self.sums)
+        self.without_sums = tf.train.Checkpoint(**parts)  # of earlier versions
 
     def restore(self):
         """Restores the last checkpoint, if there is one; returns the steps done so far.
@@ -50,7 +55,8 @@ class Selection(keras.callbacks.Callback):
         Raises:
           DataError: no checkpoint is whole, or best.keras is gone.
         """
-        checkpoints.restore(self.checkpoint, self.checkpoint_folder)
+        checkpoints.restore(self.checkpoint, self.checkpoint_folder, self.without_sums)
+        self.restored = [sum_.numpy() for sum_ in self.sums]
         if self.best >= 0 and not self.best_path.exists():
             raise DataError(f"{self.best_path}: gone; delete the run and train it again")
         return int(self.step)
@@ -60,6 +66,10 @@ class Selection(keras.callbacks.Callback):
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for sum_, value in zip(self.sums, self.restored, strict=True):
+            sum_.assign(value)  # which Keras resets at the start
 
     def on_train_batch_end(self, batch, logs=None):
         self.step.assign_add(1)

@@ -54,6 +54,23 @@ def test_levels_of_agreement_are_pooled_over_runs_by_their_pixels(drawn, tmp_pat
     np.testing.assert_allclose(error.get_ydata(), [0.05, (2 + 12) / 40, 0.1])
 
 
+def validated(*dice):
+    rows = [
+        {"step": 10 * step, "dice": d, "ece": d / 10} for step, d in enumerate(dice, start=1)
+    ]
+    return SimpleNamespace(**vars(run()), validations=rows)
+
+
+def test_validations_are_means_over_runs_marked_where_weights_were_selected(drawn, tmp_path):
+    found = [validated(0.1, 0.6, 0.5), validated(0.3, 0.2, 0.5, 0.4)]  # one has a step more
+    curves.by_step(tmp_path, "", {"DA": found})
+    dice, ece = (axis.lines[-1] for axis in drawn[0].axes)
+    np.testing.assert_array_equal(dice.get_xdata(), [10, 20, 30])
+    np.testing.assert_allclose(dice.get_ydata(), [20, 40, 50])
+    np.testing.assert_allclose(ece.get_ydata(), [2, 4, 5])
+    assert dice.get_markevery() == [1, 2]
+
+
 def test_reliability_is_the_sum_of_bins_of_what_is_asked_for(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr(curves, "reliability_diagram", lambda *given: kept.append(given))

@@ -53,3 +53,17 @@ def test_no_whole_one_is_refused_and_none_at_all_is_a_new_run(saved, tmp_path_fa
     with pytest.raises(DataError, match="no checkpoint is whole"):
         checkpoints.restore(checkpoint, folder)
     checkpoints.restore(checkpoint, tmp_path_factory.mktemp("new"))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_restored_without_what_it_lacks(saved):
+    checkpoint, variable, folder = saved
+    added = tf.Variable(5.0)
+    variable.assign(tf.zeros([100]))
+    newer = tf.train.Checkpoint(x=variable, sums=[added])
+    checkpoints.restore(newer, folder, checkpoint)
+    np.testing.assert_array_equal(variable, 12)
+    added.assign(7.0)
+    checkpoints.save(newer, folder, 16)
+    added.assign(0.0)
+    checkpoints.restore(newer, folder, checkpoint)
+    assert added == 7

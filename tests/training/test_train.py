@@ -141,6 +141,15 @@ def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
     assert found["truth"]["levels"]["fraction"] == [0, 0.5, 1]
 
 
+def validations_of(folder):
+    """validation.csv of 12 steps, as bytes."""
+    content = (folder / "validation.csv").read_bytes()
+    header, *rows = content.decode().splitlines()
+    assert header == "step,dice_RV,dice_MYO,dice_LV,dice,ece,loss,supervised,consistency"
+    assert [row.split(",")[0] for row in rows] == ["4", "8", "12"]
+    return content
+
+
 def weights(folder):
     return unet.load(folder / "best.keras").get_weights()
 
@@ -158,6 +167,7 @@ def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_
     assert "0 done before" not in run("train.py", *flags).stdout
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
+    assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
 
 
 def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights(
@@ -182,6 +192,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
+    assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
     for finished in (folder, trained[0]):
         if not (finished / "scores.csv").exists():
             run("evaluate.py", f"--run_dir={finished}")

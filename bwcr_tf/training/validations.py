@@ -1,0 +1,53 @@
+"""validation.csv of a run: its scores on the validation volumes and its losses, by step."""
+
+import csv
+
+import numpy as np
+
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+
+TERMS = ("loss", "supervised", "consistency")  # means over the steps since the last validation
+
+
+def columns(classes):
+    """The columns of a run of these foreground classes."""
+    return ["step", *(f"dice_{name}" for name in classes), "dice", "ece", *TERMS]
+
+
+def record(path, row):
+    """Writes the row of a validation, a dict by `columns`, in place of those from its step on.
+
+    So a run that resumes from an earlier step, whatever was written after that, has each row once.
+    """
+    kept = [earlier for earlier in read(path) if earlier["step"] < row["step"]]
+    write(path, [*kept, row])
+
+
+def write(path, rows):
+    """Writes rows in the order of their steps."""
+    files.write_csv(path, list(rows[0]), rows, decimals=6)
+
+
+def read(path):
+    """The rows, `step` being an int and the rest floats; [] if there is no such file.
+
+    Raises:
+      DataError: it is not a table of validations.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+        return [
+            {name: (int if name == "step" else float)(cell) for name, cell in row.items()}
+            for row in rows
+            if row["step"]
+        ]
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a table of validations ({error!r})") from error
+
+
+def selected(rows):
+    """The step whose averages are kept: the best Dice, NaN counting as 0; a later tie wins."""
+    return max(rows, key=lambda row: (np.nan_to_num(row["dice"]), row["step"]))["step"]
