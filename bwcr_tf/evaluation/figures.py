@@ -60,7 +60,7 @@ def place_legend(figure, axis, **inside):
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
 
 
-def reliability_diagram(tables, path, lines=None):
+def reliability_diagram(tables, path, lines=None, accuracy="accuracy"):
     """Accuracy against confidence, a curve for each of {name: metrics.reliability table}.
 
     The lower panel shows what share of the pixels each bin holds. `lines` are the arguments of
@@ -85,11 +85,12 @@ def reliability_diagram(tables, path, lines=None):
             label=f"{name} (ECE {gap:.3f})",
         )
         lower.plot(confidence, count / count.sum(), **lines[name])
-    upper.set(ylabel="accuracy", ylim=(0, 1))
+    upper.set(ylabel=accuracy, ylim=(0, 1))
     place_legend(figure, upper, loc="upper left")
     lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1))
     if lower.lines:
         lower.set_yscale("log")
+        lower.yaxis.set_minor_formatter("")  # those of one decade overlap
     save(figure, path)
 
 

@@ -121,5 +121,5 @@ def ranking(others, tests):
     parts = [
         f"{kind} {len(names)} ({'; '.join(names)})" for kind, names in kinds.items() if names
     ]
-    of_all = f"of {len(others)} other method(s)"
-    return f"At Holm's p < 0.05, BWCR's ECE is {', '.join(parts)}, {of_all}."
+    against = f"Against {len(others)} other method(s), at Holm's p < 0.05,"
+    return f"{against} BWCR's ECE is {', '.join(parts)}."

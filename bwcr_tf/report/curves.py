@@ -14,7 +14,7 @@ from bwcr_tf.training import validations
 
 def reliability(folder, setting, methods):
     """Reliability diagram, the bins of a method's runs added up."""
-    path = _draw_reliability(folder, "reliability", methods, ("reliability",))
+    path = _draw_reliability(folder, "reliability", methods, ("reliability",), "accuracy")
     return Figure(
         path, f"Reliability on true foreground, pooled over volumes and runs: {setting}."
     )
@@ -22,7 +22,8 @@ def reliability(folder, setting, methods):
 
 def reliability_of_fractions(folder, setting, methods):
     """Reliability diagram against the fractions of annotators, likewise."""
-    path = _draw_reliability(folder, "annotators", methods, ("truth", "reliability"))
+    keys, title = ("truth", "reliability"), "fraction of annotators who agree"
+    path = _draw_reliability(folder, "annotators", methods, keys, title)
     caption = (
         "Reliability against the fraction of annotators who agree, on the pixels that any of "
         f"them marks, pooled over volumes and runs: {setting}."
@@ -30,7 +31,7 @@ def reliability_of_fractions(folder, setting, methods):
     return Figure(path, caption)
 
 
-def _draw_reliability(folder, name, methods, keys):
+def _draw_reliability(folder, name, methods, keys, accuracy):
     curves = {}
     for method, found in methods.items():
         bins = [run.summary for run in found]
@@ -38,7 +39,7 @@ def _draw_reliability(folder, name, methods, keys):
             bins = [value[key] for value in bins]
         curves[method] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
     path = _path(folder, name, methods)
-    reliability_diagram(curves, path, _lines(methods))
+    reliability_diagram(curves, path, _lines(methods), accuracy)
     return path
 
 
@@ -96,16 +97,20 @@ def by_step(folder, setting, methods):
     place_legend(figure, axes[0])
     save(figure, path)
     caption = (
-        "Validation during training, means over runs; marks are at the steps whose weights were "
-        f"selected: {setting}."
+        "Validation from a tenth of the training on, means over runs; marks are at the steps "
+        f"whose weights were selected: {setting}."
     )
     return Figure(path, caption)
 
 
 def validation_means(found):
-    """Steps that all Runs validated at, places of the selected ones, Dice and ECE, per cent."""
+    """Steps that all Runs validated at, places of the selected ones, Dice and ECE, per cent.
+
+    What comes before a tenth of the last step is left out: it would set the scale of the axes.
+    """
     tables = [{row["step"]: row for row in run.validations} for run in found]
     steps = sorted(set.intersection(*map(set, tables)))
+    steps = [step for step in steps if step >= 0.1 * steps[-1]]
     chosen = sorted({validations.selected(run.validations) for run in found})
     means = (
         [100 * significance.mean(table[step][name] for table in tables) for step in steps]

@@ -164,6 +164,6 @@ def _draw_grid(rows, path, width, height):
             axis.set_title(title.replace(", labels", ",\nlabels") if r == 0 else "", fontsize=7)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
-    narrow = {"fraction": 1 / shape[1], "pad": 0.3 / shape[1]}
+    narrow = {"fraction": min(0.15, 1 / shape[1]), "pad": 0.3 / shape[1]}
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="probability", **narrow)
     save(figure, path)

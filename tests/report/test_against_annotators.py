@@ -47,8 +47,8 @@ def test_the_verdict_names_what_is_better_and_worse():
     tests = [{"ECE": values} for values in draw + shifts]
     text = against_annotators.ranking(["DA", "NACL", "CR"], tests)
     assert text == (
-        "At Holm's p < 0.05, BWCR's ECE is lower than that of 1 (DA), higher than that of 1 "
-        "(NACL), not told apart from that of 1 (CR), of 3 other method(s)."
+        "Against 3 other method(s), at Holm's p < 0.05, BWCR's ECE is lower than that of 1 (DA), "
+        "higher than that of 1 (NACL), not told apart from that of 1 (CR)."
     )
 
 

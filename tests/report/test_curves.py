@@ -71,6 +71,12 @@ def test_validations_are_means_over_runs_marked_where_weights_were_selected(draw
     assert dice.get_markevery() == [1, 2]
 
 
+def test_the_first_tenth_of_the_training_is_left_out():
+    steps, chosen, dice, _ = curves.validation_means([validated(*np.linspace(0.1, 1, 30))])
+    assert steps[0] == 30 and steps[-1] == 300 and chosen == [27]
+    assert dice[-1] == pytest.approx(100)
+
+
 def test_reliability_is_the_sum_of_bins_of_what_is_asked_for(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr(curves, "reliability_diagram", lambda *given: kept.append(given))
@@ -81,7 +87,7 @@ def test_reliability_is_the_sum_of_bins_of_what_is_asked_for(monkeypatch, tmp_pa
     curves.reliability_of_fractions(tmp_path, "", methods)
     np.testing.assert_allclose(kept[0][0]["DA"]["confidence"], [0.2, 3.6])
     np.testing.assert_allclose(kept[1][0]["DA"]["confidence"], [2, 36])
-    assert [path.name for _, path, _ in kept] == [
+    assert [path.name for _, path, *_ in kept] == [
         "reliability_acdc_ntr5.png",
         "annotators_acdc_ntr5.png",
     ]
