@@ -1,4 +1,4 @@
-"""Synthetic hearts: who has them, and the outlines of their ventricles on L levels, in mm (NumPy)."""
+"""Synthetic hearts: who has them, and outlines of their ventricles on L levels, in mm (NumPy)."""
 
 from typing import NamedTuple
 
