@@ -6,7 +6,8 @@ For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
     NAME_probabilities  float32, 4D: the class is the last axis; background is 0
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
-and a row of volumes.csv; see `volumetry.volumes`. A folder may hold scans (NIfTI, NRRD, MetaImage),
+and a row of volumes.csv; see `volumetry.volumes`. index.html shows them all, the most uncertain
+first; see `page.uncertainty`. A folder may hold scans (NIfTI, NRRD, MetaImage),
 folders of one DICOM series each, or be such a series itself.
 """
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from bwcr_tf.data import normalization, preprocess, scans
 from bwcr_tf.evaluation import inference
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import outputs, scan_folder, volumetry
+from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry
 from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
@@ -33,28 +33,52 @@ def predict_all(paths, model, output, reorient=True):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Raises:
-      DataError: `output` has the volumes.csv of a model of other classes.
+      DataError: `output` has the volumes.csv of a model of other classes, or an index.html that
+        is not of this command.
     """
     output.mkdir(parents=True, exist_ok=True)
-    rows, failures = volumetry.read_volumes(output, model), []
+    rows, articles, failures = volumetry.read_volumes(output, model), page.read(output), []
     progress = Progress("predicting scans", len(paths))
-    for name, path in paths.items():
-        try:
-            image = scans.read_image(path)
-            if reorient:
-                check_plane(image, model.settings, path)
-            probabilities = predict(image, model, reorient)
-            suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
-            header = outputs.nifti_header(path)
-            outputs.write(output, name, suffix, probabilities, image, header)
-            rows[name] = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
-            volumetry.write_volumes(output, list(rows.values()))
-        except DataError as error:
-            failures.append(str(error))
-        except Exception as error:  # a bad scan does not stop the others, whatever it does
-            failures.append(f"{path}: {type(error).__name__}: {command.one_line(error)}")
-        progress.advance()
+    try:
+        for name, path in paths.items():
+            try:
+                row, article = predict_scan(path, name, model, output, reorient)
+                rows[name] = row
+                volumetry.write_volumes(output, list(rows.values()))
+                articles[name] = article
+            except DataError as error:
+                failures.append(str(error))
+            except Exception as error:  # a bad scan does not stop the others, whatever it does
+                failures.append(f"{path}: {type(error).__name__}: {command.one_line(error)}")
+            progress.advance()
+    finally:  # once, for it grows with the number of scans; after Ctrl-C, too
+        if articles:
+            page.write(output, articles)
     return failures
+
+
+def predict_scan(path, name, model, output, reorient=True):
+    """Writes the images of a scan; returns its row of volumes.csv and its article of the page."""
+    with errors.warnings_heard() as warnings:
+        image = scans.read_image(path)
+        if reorient:
+            check_plane(image, model.settings, path)
+        probabilities = predict(image, model, reorient)
+        if missing := page.missing_structures(probabilities, model.classes):
+            errors.warn(f"{path}: {missing}")
+    suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
+    outputs.write(output, name, suffix, probabilities, image, outputs.nifti_header(path))
+    row = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
+    code = model.settings.orientation if reorient else scans.orientation(image)
+    article = page.article(
+        name,
+        page.uncertainty(probabilities),
+        model.classes,
+        row,
+        thumbnails.thumbnails(probabilities, image, code),
+        [warning.removeprefix(f"{path}: ") for warning in warnings],
+    )
+    return row, article
 
 
 def check_plane(image, settings, path):

@@ -92,7 +92,7 @@ def test_outputs_keep_the_geometry_and_format_of_the_scan(end, model, tmp_path):
     entropy = -(p * np.log(p)).sum(axis=0)
     np.testing.assert_allclose(sitk.GetArrayFromImage(found["entropy"]), entropy, atol=1e-5)
     assert sorted(os.listdir(tmp_path / "out")) == sorted(
-        [f"a_{what}{suffix}" for what in found] + ["volumes.csv"]
+        [f"a_{what}{suffix}" for what in found] + ["index.html", "volumes.csv"]
     )
 
 
@@ -227,7 +227,7 @@ def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path
     for name, failure in zip([*sorted(BAD), "no series"], sorted(failures), strict=False):
         assert "\n" not in failure and str(folder) in failure, name
     names = {path.name.split("_")[0] for path in (tmp_path / "out").iterdir()}
-    assert names == {"good", "volumes.csv"}
+    assert names == {"good", "index.html", "volumes.csv"}
 
 
 def test_full_disk_is_noticed(model, tmp_path):
