@@ -1,1 +1,3 @@
 """Boundary-weighted logit consistency for segmentation (Karani, Dey, Golland), in TensorFlow."""
+
+__version__ = "0.1.0"

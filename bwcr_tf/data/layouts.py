@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from bwcr_tf.data import formats, scans
+from bwcr_tf.data import coding, formats, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
 from bwcr_tf.system.errors import DataError
 
@@ -112,6 +112,7 @@ def _description(path):
         raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
     if not re.fullmatch(r"(\.\w+)+", ending):
         raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
+    coding.read_codes(path)  # now rather than after the training
     return names[1:], ending
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 
-from bwcr_tf.data import normalization
+from bwcr_tf.data import coding, normalization
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training.run_folder import digest, training_flags
+from bwcr_tf.training.run_folder import data_dir, digest, training_flags
 
 
 def describe(spec, flags):
@@ -20,6 +21,7 @@ def describe(spec, flags):
         | {"percentiles": normalization.PERCENTILES},
         "split_hash": spec.hash,
         "training_subjects": spec.training,
+        "codes": coding.read_codes(pathlib.Path(data_dir(flags), "dataset.json")),
         "flags": training_flags(flags),
     }
 

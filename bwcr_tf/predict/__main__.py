@@ -6,6 +6,7 @@ For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
     NAME_probabilities  float32, 4D: the class is the last axis; background is 0
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
+with --dicom_seg, for a DICOM series, also NAME_labels.dcm and NAME_probabilities.dcm,
 and a row of volumes.csv; see `volumetry.volumes`. index.html shows them all, the most uncertain
 first; see `page.uncertainty`. A folder may hold scans (NIfTI, NRRD, MetaImage),
 folders of one DICOM series each, or be such a series itself.
@@ -17,6 +18,7 @@ import sys
 from absl import flags
 
 from bwcr_tf.system import command, quiet
+from bwcr_tf.system.errors import DataError
 
 FLAGS = flags.FLAGS
 
@@ -32,6 +34,9 @@ def define_flags():
         True,
         "Bring scans to the model's orientation first. Off: their array axes are the model's.",
     )
+    flags.DEFINE_boolean(
+        "dicom_seg", False, "DICOM series: writes DICOM Segmentations, too (extra `dicom`)."
+    )
 
 
 def main(_):
@@ -42,15 +47,30 @@ def main(_):
 
     output = pathlib.Path(FLAGS.output)
     paths = scan_folder.find_scans(pathlib.Path(FLAGS.input), output, FLAGS.pattern)
+    write_also = dicom_writer(paths) if FLAGS.dicom_seg else None
     quiet.import_tensorflow()
     from bwcr_tf.predict import segmentation
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     model = segmentation.load(FLAGS.model)
-    failures = segmentation.predict_all(paths, model, output, FLAGS.reorient)
+    failures = segmentation.predict_all(paths, model, output, FLAGS.reorient, write_also)
     print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
     if failures:
         sys.exit("\n".join(f"error: {failure}" for failure in failures))
+
+
+def dicom_writer(paths):
+    """The function that writes DICOM Segmentations of the scans of a dict of name to path.
+
+    Raises:
+      DataError: the extra `dicom` is not installed, or a scan is not DICOM.
+    """
+    try:
+        from bwcr_tf.predict import dicom_segmentation
+    except ImportError as error:
+        raise DataError(f"{error.name} is missing: pip install '.[dicom]'") from error
+    dicom_segmentation.require_dicom(paths)
+    return dicom_segmentation.write
 
 
 if __name__ == "__main__":

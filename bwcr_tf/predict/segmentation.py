@@ -14,6 +14,7 @@ from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry
 from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
+from bwcr_tf.training import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +24,19 @@ class Model:
     classes: tuple[str, ...]  # foreground
     settings: preprocess.Settings
     signature: Callable
+    digest: str  # of model.json, which has those of all files
+    codes: dict  # class -> its code, as coding.read_codes
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, 1]."""
         return self.signature(image=tf.constant(images))["probabilities"]
 
 
-def predict_all(paths, model, output, reorient=True):
+def predict_all(paths, model, output, reorient=True, write_also=None):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
+
+    Args:
+      write_also: function of (output, name, path, probabilities, model) that writes more files.
 
     Raises:
       DataError: `output` has the volumes.csv of a model of other classes, or an index.html that
@@ -42,7 +48,7 @@ def predict_all(paths, model, output, reorient=True):
     try:
         for name, path in paths.items():
             try:
-                row, article = predict_scan(path, name, model, output, reorient)
+                row, article = predict_scan(path, name, model, output, reorient, write_also)
                 rows[name] = row
                 volumetry.write_volumes(output, list(rows.values()))
                 articles[name] = article
@@ -57,8 +63,8 @@ def predict_all(paths, model, output, reorient=True):
     return failures
 
 
-def predict_scan(path, name, model, output, reorient=True):
-    """Writes the images of a scan; returns its row of volumes.csv and its article of the page."""
+def predict_scan(path, name, model, output, reorient, write_also):
+    """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
         image = scans.read_image(path)
         if reorient:
@@ -66,6 +72,8 @@ def predict_scan(path, name, model, output, reorient=True):
         probabilities = predict(image, model, reorient)
         if missing := page.missing_structures(probabilities, model.classes):
             errors.warn(f"{path}: {missing}")
+    if write_also:
+        write_also(output, name, path, probabilities, model)
     suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
     outputs.write(output, name, suffix, probabilities, image, outputs.nifti_header(path))
     row = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
@@ -105,7 +113,13 @@ def load(folder):
             raise ValueError("other percentiles")
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
         classes = tuple(description["classes"][1:])
-        return Model(classes, preprocess.Settings(**settings), signature)
+        return Model(
+            classes,
+            preprocess.Settings(**settings),
+            signature,
+            run_folder.digest(description),
+            dict(description.get("codes", {})),
+        )
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
