@@ -86,7 +86,10 @@ def outcome(folder):
     folder = folder_of(folder)
     description = manifest.verify_manifest(folder / "saved_model")
     assert (folder / "MODEL_CARD.md").exists()
-    return [*checkpoints.load_best(folder).get_weights(), description["temperature"]]
+    return [
+        *checkpoints.load_best(folder).get_weights(),
+        *map(np.array, description["calibration"].values()),
+    ]
 
 
 def same(one, other):

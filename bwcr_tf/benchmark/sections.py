@@ -124,7 +124,7 @@ def variants(setup):
 def volumes(setup):
     """Phantom volumes: what preprocessing and evaluation take for one, and 60 volumes' evaluation.
 
-    Evaluation scores a volume before and after the temperature.
+    Evaluation scores a volume before and after calibration.
     """
     parts, count = workloads.volume_parts(setup)
     seconds = measure(parts, setup.repeats)

@@ -16,21 +16,22 @@ class Split:
     training: tuple[Subject, ...]
     validation: tuple[Subject, ...]
     test: tuple[Subject, ...]
+    calibration: tuple[Subject, ...] = ()
 
     def names(self):
         """{part: names of its subjects}."""
         return {
             part: tuple(subject.name for subject in getattr(self, part))
-            for part in ("training", "validation", "test")
+            for part in ("training", "validation", "test", "calibration")
         }
 
 
-def split(name, collection, ntr, run):
+def split(name, collection, ntr, run, num_calibration=0):
     """The Split of `run` with `ntr` training subjects (Sec. 4), the same on every machine.
 
-    The test set is the folder's own, or drawn once for all runs. Validation subjects come next and
-    then the training subjects, all in an order that is random but takes the strata in turn;
-    a smaller training set is part of a larger one.
+    The test set is the folder's own, or drawn once for all runs. Validation subjects come next,
+    then `num_calibration` subjects and then the training subjects, all in an order that is
+    random but takes the strata in turn; a smaller training set is part of a larger one.
 
     Raises:
       DataError: `ntr` is larger than what is left.
@@ -40,14 +41,17 @@ def split(name, collection, ntr, run):
     left = [subject for subject in collection.pool if subject not in test]
     order = _balanced_order(left, f"run {run}")
     validation, rest = order[:num_validation], order[num_validation:]
+    calibration, rest = rest[:num_calibration], rest[num_calibration:]
     if not 1 <= ntr <= len(rest):
         possible = f"1 to {len(rest)}" if rest else "more subjects"
         raise DataError(
             f"ntr={ntr}: expected {possible}, for of "
             f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
             f"and {num_validation} for validation"
+            + f" and {num_calibration} for calibration"
+            * bool(num_calibration)
         )
-    return Split(tuple(rest[:ntr]), tuple(validation), test)
+    return Split(tuple(rest[:ntr]), tuple(validation), test, tuple(calibration))
 
 
 def _draw_test(name, pool):

@@ -28,7 +28,7 @@ def main(_):
     import tensorflow as tf
 
     from bwcr_tf.data import cache
-    from bwcr_tf.evaluation import temperature
+    from bwcr_tf.evaluation import calibration_choice
     from bwcr_tf.training import run_folder
 
     tf.config.experimental.enable_op_determinism()
@@ -36,25 +36,34 @@ def main(_):
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cases = cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
-    value = temperature.load(folder)["temperature"]
+    record, found = calibration_choice.load(folder, spec.settings.num_classes)
     if FLAGS.weights == "last":
         evaluate_last(folder, cases, spec.classes)
     else:
-        evaluate_best(folder, cases, spec.classes, value, run_flags["method"])
+        evaluate_best(folder, cases, spec.classes, record, found, run_flags["method"])
 
 
-def evaluate_best(folder, cases, classes, value, method):
-    """Scores the selected averages before and after the temperature `value`."""
-    from bwcr_tf.evaluation import analysis, annotators, figures, inference, scores, scoring
+def evaluate_best(folder, cases, classes, record, its_map, method):
+    """Scores the selected averages before and after the calibration.Map of a record."""
+    from bwcr_tf.evaluation import (
+        analysis,
+        annotators,
+        calibration_choice,
+        figures,
+        inference,
+        scores,
+        scoring,
+    )
     from bwcr_tf.export import model_card
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_best(folder))
-    found = scoring.score_all(predict, value, cases, classes)
+    found = scoring.score_all(predict, its_map, cases, classes)
     scores.write(folder / "scores.csv", found.rows)
     scores.write(folder / "scores_calibrated.csv", found.calibrated)
     result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
-    result["temperature"] = value
+    result["calibration"] = {key: record[key] for key in ("choice", "kind")}
+    result["calibration"]["map"] = calibration_choice.to_json(its_map)
     result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
     if found.annotators:
         scores.write(folder / "scores_annotators.csv", found.annotators, scores.ALL_METRICS)
@@ -65,7 +74,7 @@ def evaluate_best(folder, cases, classes, value, method):
         folder / "figures", method, cases, found.rows, found.pooled["reliability"], predict
     )
     print(scores.to_text(result["scores"]))
-    print(f"\nafter division of the logits by the temperature, {value:.3f}:")
+    print(f"\nafter calibration ({its_map.kind}), as exported:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))
     if found.annotators:
         print("\nagainst all annotators, or the true probabilities:")

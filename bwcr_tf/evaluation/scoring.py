@@ -1,8 +1,8 @@
-"""Scores of all test volumes, before and after the temperature."""
+"""Scores of all test volumes, before and after calibration."""
 
 from typing import NamedTuple
 
-from bwcr_tf.evaluation import analysis, annotators, inference, temperature, truth
+from bwcr_tf.evaluation import analysis, annotators, calibration, inference, truth
 from bwcr_tf.system.progress import Progress
 
 
@@ -16,14 +16,14 @@ class Scores(NamedTuple):
     pooled: dict  # analysis.pool
 
 
-def score_all(predict, value, cases, classes):
-    """The Scores of all test volumes; `value` is the temperature of the calibrated ones."""
+def score_all(predict, found, cases, classes):
+    """The Scores of all test volumes; `found` is the calibration.Map of the calibrated ones."""
     rows, calibrated_rows, against_all, human, sums = [], [], [], [], []
     progress = Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
         rows += inference.score(probabilities, case, classes)
-        calibrated = temperature.apply(probabilities, value)
+        calibrated = calibration.apply(found, probabilities)
         calibrated_rows += inference.score(calibrated, case, classes)
         if truth.known(case):
             against_all += annotators.score(probabilities, case, classes)

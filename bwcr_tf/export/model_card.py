@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 
 from bwcr_tf.data import datasets
-from bwcr_tf.evaluation import scores, significance, temperature
+from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
+from bwcr_tf.export import calibration_words
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder
 
@@ -24,6 +25,7 @@ For research; not a medical device.
 - Training subjects ({num_training}): {training}.
 - Validation subjects ({num_validation}), for the choice of {chosen}:
   {validation}.
+- Calibration subjects: {calibration}.
 - Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
 - Flags: {flags}.
 - Preprocessing: {n4}, 2nd and 98th percentile to [0, 1]; {size} x {size} pixels of
@@ -31,7 +33,8 @@ For research; not a medical device.
 
 ## Measured
 
-Temperature {temperature}: probabilities are softmax(logits / temperature). {how}
+Calibration {kind}: {map}
+{how}
 
 {scores}
 
@@ -44,7 +47,7 @@ Temperature {temperature}: probabilities are softmax(logits / temperature). {how
   scanner, protocol or population they may be over-confident: measure there before use.
 - The signature `slices` does no N4 and knows no padding: where N4 is named above, its images differ
   from those of training. bwcr_tf.predict does both.
-- The temperature is one number for all pixels; single structures may still be off.
+- A calibration map is the same for all pixels; single structures may still be off.
 - Volume intervals of bwcr_tf.predict assume fully dependent pixels and a calibrated model.
 
 ## Use
@@ -57,15 +60,15 @@ or, in Python with TensorFlow alone:
     model.signatures["serving_default"](image=image)  # [N, {size}, {size}, 1] float32 in [0, 1]
     model.signatures["slices"](image=image, spacing_mm=spacing_mm)  # raw [N, h, w], [2]; no N4
 
-`logits` are already divided by the temperature. model.json has the preprocessing.
+`logits` are after the calibration map. model.json has the preprocessing.
 """
 
 
 def write(folder):
     """Writes MODEL_CARD.md into the folder of a run, and into its saved_model/ if there is one.
 
-    It is made from split.json, flags.txt, temperature.json and, once `evaluate.py` has run with
-    that temperature, scores.csv and scores_calibrated.csv.
+    It is made from split.json, flags.txt, calibration.json and, once `evaluate.py` has run with
+    that calibration, scores.csv and scores_calibrated.csv.
     """
     folder = pathlib.Path(folder)
     card = to_markdown(folder).encode()
@@ -77,10 +80,9 @@ def write(folder):
 def to_markdown(folder):
     """The card as text; see `write`."""
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    record = temperature.load(folder)
+    record, found = calibration_choice.load(folder, spec.settings.num_classes)
     settings = spec.settings
-    choice = record.get("choice")
-    fitted, subjects = choice == "fit", f"{len(spec.validation)} subjects of {spec.dataset}"
+    own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
     shown = run_folder.training_flags(run_flags)
     return _CARD.format(
         method=run_flags["method"],
@@ -101,25 +103,29 @@ def to_markdown(folder):
         pixel_mm=settings.pixel_mm,
         extent=settings.size * settings.pixel_mm,
         orientation=settings.orientation,
-        temperature=f"{record['temperature']:.3f}",
-        how=_HOW.get(choice, "It was given."),
-        chosen="weights and of the temperature" if fitted else "weights",
-        calibrated=f"calibrated on {subjects}" if fitted else "not calibrated on held-out data",
-        scores=to_table(*measured(folder, record["temperature"])),
+        calibration=", ".join(spec.calibration) or calibration_words.NONE_ASIDE[own],
+        kind=found.kind,
+        map=calibration_words.MAPS[found.kind].format(1 / found.weights[0, 0]),
+        how=calibration_words.how(record),
+        chosen="weights" if own else "weights and of the calibration",
+        calibrated=calibration_words.calibrated(record, spec.dataset),
+        scores=to_table(*measured(folder, calibration_choice.to_json(found))),
     )
 
 
 _SCORES = ("scores.csv", "scores_calibrated.csv")
-_HOW = {
-    "fit": "It minimises the negative log-likelihood of all pixels of the validation subjects.",
-    "none": "None was fitted.",
-}
 
 
-def measured(folder, value):
-    """`by_subject` before and after the temperature `value`; {} if it was another one."""
+def measured(folder, found):
+    """`by_subject` before and after the map `found`, as JSON; {} if it was another one."""
     try:
-        same = json.loads((folder / "summary.json").read_text("utf-8"))["temperature"] == value
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        if "temperature" in summary:  # of an earlier version
+            count = len(found[1])
+            scaled = calibration.scaled(count, summary["temperature"])
+            same = calibration_choice.to_json(scaled) == found
+        else:
+            same = summary["calibration"]["map"] == found
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]
@@ -139,7 +145,7 @@ def by_subject(rows):
 
 
 def to_table(before, after):
-    """Mean [95 % interval] over subjects before and after temperature, as a Markdown table."""
+    """Mean [95 % interval] over subjects before and after calibration, as a Markdown table."""
     if not before or not after:
         return "Not measured yet: `python evaluate.py` fills in this table."
     lines = [
@@ -153,7 +159,7 @@ def to_table(before, after):
         lines.append(f"| {metric} | {name} | {count} | {cells[0]} | {cells[1]} |")
     plain = " and ".join(metric for metric in _METRICS if not scores.METRICS[metric].unit)
     lines.append(
-        "\nOn the test subjects, before and after division by the temperature: the mean over"
+        "\nOn the test subjects, before and after calibration: the mean over"
         "\nsubjects and its 95 % percentile bootstrap interval, subjects as the unit. Per cent,"
         f"\nexcept {plain}; ece is of labelled foreground pixels, ece_all of all."
     )

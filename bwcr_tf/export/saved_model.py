@@ -8,30 +8,40 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.evaluation import temperature
-from bwcr_tf.export import manifest, model_card, signatures
+from bwcr_tf.evaluation import calibration_choice, inference
+from bwcr_tf.export import calibrated, manifest, model_card, signatures
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder
 
 
-def export_run(folder, choice, cases):
-    """Sets the temperature of a run, and writes its saved_model/ and MODEL_CARD.md.
+def export_run(folder, choice, cases, part="validation"):
+    """Sets the calibration of a run, and writes its saved_model/ and MODEL_CARD.md.
 
     Args:
-      choice: of temperature.choose; None leaves a run's temperature.json as it is.
-      cases: the validation subjects' Cases; used where `choice` is `fit`.
+      choice: of calibration_choice.choose; None leaves a run's record as it is.
+      cases: the calibration subjects' Cases, of the `part` of the split that they are; `none`
+        and None use none.
+
+    Returns:
+      The record, and the network that is exported.
     """
     network = checkpoints.load_best(folder)
+    spec = run_folder.load_spec(folder)
     if choice is not None:
-        temperature.save(folder, temperature.choose(choice, network, cases))
-    record = temperature.load(folder)
-    value = record["temperature"]
-    description = manifest.describe(run_folder.load_spec(folder), run_folder.read_flags(folder))
-    description["temperature"] = value
-    export(temperature.scale(network, value), folder / "saved_model", description)
+        predict = inference.predictor(network)
+        calibration_choice.save(folder, calibration_choice.choose(choice, predict, cases, part))
+    record, found = calibration_choice.load(folder, spec.settings.num_classes)
+    description = manifest.describe(spec, run_folder.read_flags(folder))
+    description["calibration"] = {
+        "kind": found.kind,
+        "weights": found.weights.tolist(),
+        "bias": found.bias.tolist(),
+    }
+    network = calibrated.calibrate(network, found)
+    export(network, folder / "saved_model", description)
     model_card.write(folder)
-    return record
+    return record, network
 
 
 def export(network, folder, description):

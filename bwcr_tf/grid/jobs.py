@@ -6,6 +6,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
+from bwcr_tf.evaluation import calibration_choice
 from bwcr_tf.training import run_folder
 
 _FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
@@ -22,8 +23,10 @@ class Job(NamedTuple):
     @property
     def finished(self):
         """Whether the run is trained to the end and scored."""
-        names = "temperature.json", "scores.csv", "summary.json"
-        return all((self.folder / name).exists() for name in names)
+        names = "scores.csv", "summary.json"
+        return calibration_choice.finished(self.folder) and all(
+            (self.folder / name).exists() for name in names
+        )
 
     @property
     def started(self):

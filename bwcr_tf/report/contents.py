@@ -78,7 +78,7 @@ def setting_blocks(setting, methods, folder):
 
 
 def test_tables(setting, methods):
-    """BWCR against all others, CR against the rest, and BWCR against all with a temperature."""
+    """BWCR against all others, CR against the rest, and BWCR against all calibrated."""
     tests = {}
     for title, ours, left_out in (("Tests", "BWCR", ()), ("Tests of CR", "CR", ("BWCR",))):
         tests[title] = {
@@ -86,7 +86,7 @@ def test_tables(setting, methods):
             for name, found in methods.items()
             if ours in methods and name not in (ours, *left_out)
         }
-    tests["Tests against temperature scaling"] = {
+    tests["Tests against post-hoc calibration"] = {
         f"BWCR − ({name} with T)": scored_runs.differences(
             methods["BWCR"], found, ("rows", "calibrated")
         )

@@ -20,7 +20,7 @@ TESTED = [metric for metric in MAIN if metric.title in published.METRICS]
 
 
 class Run(NamedTuple):
-    """A scored run; `calibrated` is [] where the temperature is 1, others without their file."""
+    """A scored run; `calibrated` is [] where no map was asked for, others without their file."""
 
     dataset: str
     ntr: int
@@ -116,7 +116,8 @@ def _load_run(folder):
         ]
         tables += [_rows(folder / "scores_annotators.csv", expected, scores.ALL_METRICS)]
         tables += [validations.read(folder / "validation.csv")]
-        if summary.get("temperature") == 1:
+        asked = summary.get("calibration", {}).get("choice")
+        if asked == "none" or summary.get("temperature") == 1:  # of an earlier version
             tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)

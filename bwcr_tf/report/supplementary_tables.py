@@ -48,12 +48,12 @@ def _hd95_columns(heading, methods):
 
 
 def temperature_table(setting, methods):
-    """Calibration of {method: Runs} before and after temperature scaling."""
+    """Calibration of {method: Runs} before and after each run's map."""
     names = "ece", "tace_paper", "ece_all", "nll", "brier"
     metrics = [scores.METRICS[name] for name in names]
 
     def cells(found):
-        yield show(scored_runs.average(found, "temperature"), 1, 2)
+        yield _maps(found)
         for metric in metrics:
             keys = "all", metric.column, "mean"
             pair = (
@@ -61,11 +61,17 @@ def temperature_table(setting, methods):
             )
             yield " → ".join(show(value, metric.factor, metric.decimals) for value in pair)
 
-    header = ["T", *map(arrowed, metrics)]
-    note = (
-        "Before → after dividing the logits by each run's temperature; T is the mean of these."
-    )
-    return page.of_methods(f"Temperature scaling, {setting}", methods, header, cells, note)
+    header = ["Map", *map(arrowed, metrics)]
+    note = "Before → after the map that each run exports; a number is the mean temperature."
+    return page.of_methods(f"Post-hoc calibration, {setting}", methods, header, cells, note)
+
+
+def _maps(found):
+    """The kinds of map of Runs; the mean temperature where all are of an earlier version."""
+    kinds = [
+        run.summary["calibration"]["kind"] for run in found if "calibration" in run.summary
+    ]
+    return ", ".join(kinds) or show(scored_runs.average(found, "temperature"), 1, 2)
 
 
 def selection_table(setting, methods):

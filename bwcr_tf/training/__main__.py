@@ -1,6 +1,5 @@
 """Trains one method on one data set: python train.py --method=bwcr --dataset=acdc --ntr=10."""
 
-import pkgutil
 import sys
 import types
 
@@ -17,6 +16,7 @@ def define_flags():
     methods = source.table_keys("bwcr_tf.methods", "METHODS")
     datasets = source.table_keys("bwcr_tf.data.datasets", "DATASETS")
     labels = source.table_keys("bwcr_tf.training.labels", "LABELS")
+    maps = ["auto", "none", *source.table_keys("bwcr_tf.evaluation.calibration", "PARAMETERS")]
     # fmt: off
     flags.DEFINE_enum("method", "bwcr", methods, "Row of methods.METHODS to train.")
     flags.DEFINE_enum("dataset", "phantom", datasets, "Data set.")
@@ -39,13 +39,9 @@ def define_flags():
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
-    flags.DEFINE_string("temperature", "fit", "Of the export: none, a value, or fit on validation.")
+    flags.DEFINE_integer("num_calibration", None, "Subjects to calibrate on. [validation's]", 1)
+    flags.DEFINE_enum("calibration", "auto", maps, "Map of the probabilities that leave.")
     # fmt: on
-    flags.register_validator(
-        "temperature",
-        lambda choice: pkgutil.resolve_name("bwcr_tf.evaluation.temperature:valid")(choice),
-        "expected none, fit or 0.001 to 1000",
-    )
     for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
         flags.register_validator(
             name, lambda v: v is None or np.isfinite(v), "expected a number"
@@ -74,9 +70,10 @@ def main(_):
     )
     run_folder.claim(folder, given, spec)
     with run_folder.lock(folder):
-        best, validation = run.train(folder, spec, subjects, options, given)
-        record = saved_model.export_run(folder, options.temperature, validation)
-    print(f"temperature {record['temperature']:.3f}")
+        best, cases = run.train(folder, spec, subjects, options, given)
+        part = spec.calibration_part
+        record, _ = saved_model.export_run(folder, options.calibration, cases[part], part)
+    print(f"calibration {record['kind']}")
     print(f"best        validation Dice {best:.3f}")
     print(f"next        python evaluate.py --run_dir={folder}")
 

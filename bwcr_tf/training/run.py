@@ -35,7 +35,9 @@ def find_data(options, directory):
     if options.dataset == "phantom":
         phantom.write(directory)
     collection = datasets.find(options.dataset, directory)
-    split = splits.split(options.dataset, collection, options.ntr, options.run)
+    split = splits.split(
+        options.dataset, collection, options.ntr, options.run, options.num_calibration or 0
+    )
     settings = preprocess.propose(
         collection,
         datasets.DATASETS[options.dataset],
@@ -54,15 +56,16 @@ def train(folder, spec, subjects, options, flags):
       flags: dict of what sets runs apart, for TensorBoard.
 
     Returns:
-      The best validation Dice, and the validation subjects' Cases.
+      The best validation Dice, and the Cases of the subjects that do not train, by part.
     """
     if not options.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
     cases = {
         part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
-        for part in ("training", "validation")
+        for part in ("training", "validation", "calibration")
     }
-    cases["validation"] = labels.validated(cases["validation"], options.labels or "first")
+    for part in ("validation", "calibration"):
+        cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(seed(options))
     size, num_classes = spec.settings.size, spec.settings.num_classes
     trainer = build_trainer(size, num_classes, options)
@@ -82,7 +85,7 @@ def train(folder, spec, subjects, options, flags):
     if start < options.steps:
         monitor.begin(start, options.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start, options)
-    return float(selection.best), cases["validation"]
+    return float(selection.best), cases
 
 
 def seed(options):
@@ -160,6 +163,8 @@ def describe(folder, spec, cases, start, options):
     grid, views = spec.settings, METHODS[options.method].num_views
     print(f"data        {spec.dataset}, classes {', '.join(spec.classes)}, split {spec.hash}")
     for part, found in cases.items():
+        if not found:
+            continue
         count = sum(len(case.image) for case in found)
         print(f"{part:12}{len(getattr(spec, part))} subjects, {count} slices")
     print(f"test        {len(spec.test)} subjects")

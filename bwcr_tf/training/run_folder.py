@@ -16,7 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
-_AFTERWARDS = ("temperature",)  # does not change the training; temperature.json has it
+_AFTERWARDS = ("calibration", "temperature")  # do not change the training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +29,19 @@ class RunSpec:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    calibration: tuple[str, ...] = ()
 
     @property
     def hash(self):
-        """Short digest of the data set's name and the three lists of subjects."""
-        text = json.dumps([self.dataset, self.training, self.validation, self.test])
+        """Short digest of the data set's name and the lists of subjects."""
+        lists = [self.dataset, self.training, self.validation, self.test]
+        text = json.dumps(lists + [self.calibration] * bool(self.calibration))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def calibration_part(self):
+        """The part of the split that probabilities are calibrated on."""
+        return "calibration" if self.calibration else "validation"
 
     def subjects(self, part, directory):
         """The subjects.Subject records of `part` ("test", say) in a data folder.
@@ -91,6 +98,8 @@ def claim(folder, flags, spec):
             )
     else:
         split = dataclasses.asdict(spec) | {"hash": spec.hash}
+        if not spec.calibration:  # as in runs of earlier versions
+            del split["calibration"]
         split["digest"] = digest(split, training_flags(read_flags(folder)))
         files.write_json(folder / "split.json", split)
 

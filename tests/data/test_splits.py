@@ -45,6 +45,18 @@ def test_split_is_the_same_on_every_machine_and_in_every_version():
     assert names["test"][:6] == ("3T20", "DX31", "3T15", "DX10", "3T05", "DX02")
 
 
+def test_calibration_subjects_come_after_validation_in_the_same_balanced_order():
+    collection = subjects.Collection(("CG", "PZ"), pool(("3T", "DX"), 35))
+    without = splits.split("nci", collection, 10, 1)
+    split = splits.split("nci", collection, 6, 1, num_calibration=4)
+    assert (split.validation, split.test) == (without.validation, without.test)
+    assert split.calibration + split.training == without.training
+    assert collections.Counter(s.stratum for s in split.calibration) == {"3T": 2, "DX": 2}
+    assert without.calibration == ()
+    with pytest.raises(DataError, match="and 4 for validation and 4 for calibration"):
+        splits.split("nci", collection, 33, 1, num_calibration=4)
+
+
 def test_too_many_training_subjects_says_how_many_there_are():
     collection = subjects.Collection(("a",), pool("AB", 10))
     with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):

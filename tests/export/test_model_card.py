@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -55,7 +56,7 @@ def test_card_names_the_data_the_flags_and_the_limits(folder):
         "p1, p2",
         digest,
         "--radius=10.0",
-        "Temperature 1.250",
+        "Calibration temperature: probabilities are softmax(logits / T) with T = 1.250.",
         "N4 (shrink 4)",
         "64 x 64 pixels",
         "160 x 160 mm",
@@ -79,7 +80,7 @@ def test_scores_are_means_over_subjects_with_intervals(folder):
     assert found["tace", "LV"][:2] == ["1", "1.0 [1.0, 1.0]"]  # nan is left out
 
 
-def test_what_is_undefined_after_the_temperature_is_called_so(folder):
+def test_what_is_undefined_after_the_map_is_called_so(folder):
     write_scores(folder, 0.2)
     path = folder / "scores_calibrated.csv"
     path.write_text(path.read_text().replace("0.010000,0.001000", "nan,nan"))
@@ -99,15 +100,16 @@ def test_card_goes_into_the_saved_model_too(folder):
     ("choice", "how", "calibrated"),
     [
         ("fit", "It minimises", "were calibrated on 1 subjects of acdc"),
-        ("none", "None was fitted", "were not calibrated"),
         ("1.5", "It was given", "were not calibrated"),
     ],
 )
 def test_card_says_where_the_temperature_is_from(choice, how, calibrated, folder):
-    (folder / "temperature.json").write_text(json.dumps({"temperature": 1.5, "choice": choice}))
+    (folder / "temperature.json").write_text(
+        json.dumps({"temperature": 1.5, "choice": choice, "validation_subjects": ["p3"]})
+    )
     card = model_card.to_markdown(folder)
     assert how in card and calibrated in card
-    assert ("weights and of the temperature" in card) == (choice == "fit")
+    assert ("weights and of the calibration" in card) == (choice == "fit")
 
 
 def test_scores_of_another_temperature_are_not_shown(folder):
@@ -115,13 +117,37 @@ def test_scores_of_another_temperature_are_not_shown(folder):
     assert cells(model_card.to_markdown(folder))
     (folder / "temperature.json").write_text('{"temperature": 3.0}')
     card = model_card.to_markdown(folder)
-    assert "Temperature 3.000" in card and "Not measured yet" in card and not cells(card)
+    assert "T = 3.000" in card and "Not measured yet" in card and not cells(card)
 
 
 def test_run_without_temperature_is_described_as_such(folder):
     (folder / "temperature.json").write_text('{"temperature": 1.0, "choice": "none"}')
     assert "None was fitted." in model_card.to_markdown(folder)
-    assert "Temperature 1.000" in model_card.to_markdown(folder)
+    assert "probabilities are the network's own." in model_card.to_markdown(folder)
+
+
+@pytest.mark.parametrize("aside", [(), ("p6", "p7")])
+@pytest.mark.parametrize("kind", ["none", "beta"])
+def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
+    spec = run_folder.load_spec(folder)
+    (folder / "split.json").unlink()
+    run_folder.claim(
+        folder, run_folder.read_flags(folder), dataclasses.replace(spec, calibration=aside)
+    )
+    record = {
+        "choice": "auto",
+        "kind": kind,
+        "subjects": aside or ["p3"],
+        "candidates": {"beta": {}},
+    }
+    record |= {"weights": np.eye(6, 3).tolist(), "bias": [0, 0, 0]} if kind == "beta" else {}
+    (folder / "calibration.json").write_text(json.dumps(record))
+    card = model_card.to_markdown(folder)
+    assert f"Calibration {kind}: " in card
+    verb = "checked" if kind == "none" else "calibrated"
+    assert f"were {verb} on {len(aside) or 1} subjects of acdc" in card
+    assert ("Calibration subjects: p6, p7." in card) == bool(aside)
+    assert ("which also selected the weights, served" in card) == (not aside)
 
 
 def test_interval_is_the_bootstraps():

@@ -10,8 +10,8 @@ from conftest import heart
 
 from bwcr_tf import unet
 from bwcr_tf.data import preprocess
-from bwcr_tf.evaluation import temperature
-from bwcr_tf.export import saved_model
+from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.export import calibrated, saved_model
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints
 
@@ -114,21 +114,82 @@ def write_run(folder, network):
     network.save(folder / "best.keras")
 
 
-@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15, NumPy 2
-def test_temperature_is_baked_into_the_export_of_a_run(network, tmp_path):
-    write_run(tmp_path, network)
-    saved_model.export_run(tmp_path, "2.0", ())
-    assert temperature.load(tmp_path)["temperature"] == 2
-    folder = tmp_path / "saved_model"
-    assert json.loads((folder / "model.json").read_text())["temperature"] == 2
-    assert (folder / "MODEL_CARD.md").read_text() == (tmp_path / "MODEL_CARD.md").read_text()
-    found = tf.saved_model.load(str(folder)).signatures["serving_default"](
-        image=tf.constant(images(2))
+def a_map(kind):
+    """A calibration.Map of three classes that is far from the identity."""
+    basis, start, _, _ = calibration.PARAMETERS[kind](3)
+    change = np.random.default_rng(5).uniform(-0.4, 0.4, len(start))
+    matrix = np.tensordot(start + change, basis, 1)
+    return calibration.Map(kind, matrix[:-1], matrix[-1])
+
+
+@pytest.mark.parametrize("kind", calibration.PARAMETERS)
+def test_calibrated_network_gives_the_probabilities_of_the_map(kind, network):
+    found = calibrated.calibrate(network, a_map(kind))
+    p = tf.nn.softmax(network(images(3), training=False)).numpy()
+    expected = calibration.apply(a_map(kind), p)
+    ours = tf.nn.softmax(found(images(3), training=False)).numpy()
+    np.testing.assert_allclose(ours, expected, atol=2e-6)
+    assert np.abs(expected - p).max() > 0.02 and found.input_shape == network.input_shape
+
+
+def test_complement_of_a_sure_class_is_exact_in_the_network():
+    image = keras.Input((1, 1, 3))
+    logits = np.array([[[[50.0, 0, 1], [-60, -90, 0]]]], np.float32).reshape(2, 1, 1, 3)
+    found = calibrated.calibrate(keras.Model(image, image), a_map("beta"))
+    expected = a_map("beta")
+    p = np.exp(logits.astype(float) - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    others = np.log(
+        [
+            [p[i, 0, 0, [k for k in range(3) if k != c]].sum() for c in range(3)]
+            for i in range(2)
+        ]
     )
-    logits = network(images(2), training=False) / 2
-    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
-    np.testing.assert_allclose(found["probabilities"], tf.nn.softmax(logits), atol=1e-6)
-    assert saved_model.export_run(tmp_path, None, ())["temperature"] == 2
+    rows = np.concatenate([np.log(p[:, 0, 0]), others], axis=-1) @ expected.weights
+    np.testing.assert_allclose(found(logits)[:, 0, 0], rows + expected.bias, rtol=1e-5)
+
+
+def test_no_map_is_the_network_itself(network):
+    assert calibrated.calibrate(network, calibration.identity(3)) is network
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15, NumPy 2
+def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path):
+    write_run(tmp_path, network)
+    its_map = a_map("beta")
+    record = {"choice": "beta", "kind": "beta", "subjects": ["p2"], "candidates": {}}
+    weights, bias = calibration_choice.to_json(its_map)
+    calibration_choice.save(tmp_path, record | {"weights": weights, "bias": bias})
+    found, exported = saved_model.export_run(tmp_path, None, ())
+    assert found["kind"] == "beta"
+    folder = tmp_path / "saved_model"
+    description = json.loads((folder / "model.json").read_text())["calibration"]
+    assert description == {"kind": "beta", "weights": weights, "bias": bias}
+    assert (folder / "MODEL_CARD.md").read_text() == (tmp_path / "MODEL_CARD.md").read_text()
+    served = tf.saved_model.load(str(folder)).signatures
+    p = tf.nn.softmax(network(images(2), training=False)).numpy()
+    expected = calibration.apply(its_map, p)
+    outputs = served["serving_default"](image=tf.constant(images(2)))
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=2e-6)
+    np.testing.assert_allclose(tf.nn.softmax(outputs["logits"]), expected, atol=2e-6)
+    raw = served["slices"](
+        image=tf.constant(images(2)[..., 0]), spacing_mm=tf.constant([PIXEL_MM] * 2)
+    )
+    rescaled = saved_model.signatures.rescale(tf.constant(images(2)[..., 0]))[..., None]
+    p = tf.nn.softmax(exported(rescaled, training=False))
+    np.testing.assert_allclose(raw["probabilities"], p, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_run_with_a_temperature_of_an_earlier_version_is_exported_with_it(network, tmp_path):
+    write_run(tmp_path, network)
+    (tmp_path / "temperature.json").write_text('{"temperature": 2.0, "choice": "2.0"}')
+    assert saved_model.export_run(tmp_path, None, ())[0]["kind"] == "temperature"
+    served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
+    expected = tf.nn.softmax(network(images(2), training=False) / 2)
+    found = served(image=tf.constant(images(2)))["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert saved_model.export_run(tmp_path, "none", ())[0]["kind"] == "none"
 
 
 def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monkeypatch):
@@ -138,10 +199,14 @@ def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monk
 
 
 @pytest.mark.filterwarnings("ignore")  # of tf2onnx
-def test_onnx_equals_the_saved_model(network, served, tmp_path):
+@pytest.mark.parametrize("kind", ["none", "beta"])
+def test_onnx_equals_the_saved_model(kind, network, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
     path = pathlib.Path(tmp_path, "model.onnx")
+    network = network if kind == "none" else calibrated.calibrate(network, a_map(kind))
+    saved_model.export(network, tmp_path / "saved_model", DESCRIPTION)
+    served = tf.saved_model.load(str(tmp_path / "saved_model"))
     saved_model.export_onnx(network, path)
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 4):

@@ -25,7 +25,7 @@ sys.exit(3 if named["method"] == "svls" else 0)
 EVALUATE = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1].removeprefix("--run_dir="))
-for name in ("temperature.json", "scores.csv", "summary.json"):
+for name in ("calibration.json", "scores.csv", "summary.json"):
     (folder / name).write_text("{}")
 """
 

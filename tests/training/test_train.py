@@ -80,6 +80,10 @@ def test_run_folder_has_everything(trained):
         "saved_model",
     } <= names
     assert "--method=bwcr\n" in (folder / "flags.txt").read_text()
+    assert "calibration" not in json.loads((folder / "split.json").read_text())
+    record = json.loads((folder / "calibration.json").read_text())
+    assert record["choice"] == "auto" and record["selected_weights"]
+    assert record["candidates"].keys() == {"temperature", "beta", "dirichlet"}
     assert not [path for path in folder.rglob("*") if "tmp" in path.name]
 
 
@@ -122,6 +126,29 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
         "reliability.png",
         "panels.png",
     }
+
+
+def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc, tmp_path):
+    flags = "--method=da", "--steps=2", "--num_calibration=3", "--calibration=beta", "--ntr=2"
+    run("train.py", *train_flags(acdc, tmp_path, *flags))
+    folder = tmp_path / "runs/acdc/ntr2/da/run1"
+    split = json.loads((folder / "split.json").read_text())
+    assert len(split["calibration"]) == 3
+    assert not {*split["calibration"]} & {
+        *split["training"],
+        *split["validation"],
+        *split["test"],
+    }
+    record = json.loads((folder / "calibration.json").read_text())
+    assert record["subjects"] == sorted(split["calibration"]) and not record["selected_weights"]
+    assert record["kind"] == "beta" and len(record["candidates"]["beta"]["nll_gains"]) == 3
+    run("evaluate.py", f"--run_dir={folder}")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["calibration"]["map"] == [record["weights"], record["bias"]]
+    before, after = (summary[k]["all"]["nll"]["mean"] for k in ("scores", "scores_calibrated"))
+    assert before != after
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert f"Calibration subjects: {', '.join(split['calibration'])}." in card
 
 
 def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
@@ -302,7 +329,7 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
     before = set(tmp_path.iterdir())
     found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
     assert found.returncode != 0 and "not trained to the end" in found.stderr
-    given = types.SimpleNamespace(run_dir=tmp_path, temperature="2", format="saved_model")
+    given = types.SimpleNamespace(run_dir=tmp_path, calibration="beta", format="saved_model")
     monkeypatch.setattr(export, "FLAGS", given)
     monkeypatch.setattr(export.quiet, "import_tensorflow", lambda: None)
     with pytest.raises(DataError, match="not trained to the end"):
@@ -313,7 +340,7 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
 @pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_evaluate_refuses_a_broken_run(trained, tmp_path, name, damage):
-    for file in ("best.keras", "split.json", "flags.txt", "temperature.json"):
+    for file in ("best.keras", "split.json", "flags.txt", "calibration.json"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

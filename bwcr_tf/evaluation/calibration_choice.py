@@ -1,0 +1,191 @@
+"""Which map leaves with a network, and calibration.json, the record of why (NumPy)."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from bwcr_tf import metrics
+from bwcr_tf.evaluation import calibration, significance
+from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
+
+NAMES = "calibration.json", "temperature.json"  # the second is of runs of earlier versions
+_FEWEST = 3  # subjects of which a mean and its standard error say something
+
+
+def choose(choice, predict, cases, part="validation"):
+    """The record of a choice, as calibration.json keeps it.
+
+    `auto` takes the simplest map that `helps` accepts and whose held-out gain is within one
+    standard error of the largest accepted one (Breiman et al., 1984); none if none is accepted.
+
+    Args:
+      choice: `auto`, `none`, or one of calibration.PARAMETERS.
+      predict: slices [Z, H, W] -> probabilities [Z, H, W, C], the network's own.
+      cases: the calibration subjects' preprocess.Cases, not used by `none`; all annotators that
+        a case has count.
+      part: where the subjects are from; `validation` subjects also selected the weights.
+    """
+    record = {"choice": choice}
+    if choice == "none":
+        return record | {"kind": "none"}
+    subjects = join(predict, cases)
+    samples = {name: calibration.sample(*pixels) for name, pixels in subjects.items()}
+    kinds = calibration.PARAMETERS if choice == "auto" else (choice,)
+    gains = {kind: held_out(kind, subjects, samples) for kind in kinds}
+    kind = simplest(gains) if choice == "auto" else choice
+    record |= {
+        "kind": kind,
+        "subjects": sorted(subjects),
+        "part": part,
+        "selected_weights": part == "validation",
+        "pixels": sum(len(targets) for _, targets in subjects.values()),
+        "candidates": {name: summarize(*table) for name, table in gains.items()},
+    }
+    if kind != "none":
+        found = calibration.fit(kind, list(samples.values()))
+        record |= {"weights": found.weights.tolist(), "bias": found.bias.tolist()}
+    return record
+
+
+def held_out(kind, subjects, samples):
+    """What each subject gains by the map fitted on all the others.
+
+    Args:
+      subjects: {name: (probabilities, targets)}, both [N, C], over all pixels.
+      samples: {name: calibration.Sample} of the same pixels.
+
+    Returns:
+      The fall of the negative log-likelihood and of TACE, two arrays by subject; both are empty
+      for fewer than two subjects.
+    """
+    gains = []
+    for name, (probabilities, targets) in subjects.items():
+        others = [samples[other] for other in samples if other != name]
+        if others:
+            after = calibration.apply(calibration.fit(kind, others), probabilities)
+            before, after = (_scores(p, targets) for p in (probabilities, after))
+            gains.append(np.subtract(before, after))
+    return np.reshape(gains, (-1, 2)).T
+
+
+def helps(nll, tace):
+    """Whether a map's held-out gains by subject say that it is better than none.
+
+    The mean gain in negative log-likelihood must exceed its standard error, and the mean gain in
+    TACE must not be negative. With fewer than three subjects nothing is accepted.
+    """
+    if len(nll) < _FEWEST:
+        return False
+    return bool(nll.mean() > standard_error(nll) and not significance.mean(tace) < 0)
+
+
+def simplest(gains):
+    """The kind that `auto` takes: {kind: (NLL, TACE) gains by subject}, the simplest first."""
+    accepted = {kind: nll for kind, (nll, tace) in gains.items() if helps(nll, tace)}
+    if not accepted:
+        return "none"
+    best = max(accepted.values(), key=np.mean)
+    least = best.mean() - standard_error(best)
+    return next(kind for kind, nll in accepted.items() if nll.mean() >= least)
+
+
+def standard_error(values):
+    """Standard error of the mean of values [N]."""
+    return values.std(ddof=1) / np.sqrt(len(values))
+
+
+def summarize(nll, tace):
+    """What the record keeps of a candidate: gains by subject, and whether it is accepted."""
+    many = len(nll) > 1
+    return {
+        "nll_gain": float(nll.mean()) if many else None,
+        "nll_gain_standard_error": float(standard_error(nll)) if many else None,
+        "tace_gain": _number(significance.mean(tace)) if many else None,
+        "nll_gains": nll.tolist(),
+        "tace_gains": [_number(gain) for gain in tace],
+        "accepted": helps(nll, tace),
+    }
+
+
+def save(folder, record):
+    """Writes the record as a run's calibration.json, which marks a run that is trained."""
+    files.write_json(pathlib.Path(folder) / NAMES[0], record)
+
+
+def finished(folder):
+    """Whether a run's folder has a record, which is written once the run is trained."""
+    return any((pathlib.Path(folder) / name).exists() for name in NAMES)
+
+
+def load(folder, num_classes):
+    """The record of a run, and its calibration.Map.
+
+    A temperature.json of an earlier version is read as a record of kind `temperature`, or `none`.
+
+    Raises:
+      DataError: there is none, or not one for so many classes.
+    """
+    if not finished(folder):
+        raise DataError(f"{folder}: not trained to the end; the same train.py command resumes")
+    path = next(p for p in (pathlib.Path(folder) / name for name in NAMES) if p.exists())
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if path.name == NAMES[1]:
+            return _of_temperature(record, num_classes)
+        return record, to_map(record, num_classes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: not the calibration of a network of {num_classes} classes"
+        ) from error
+
+
+def to_map(record, num_classes):
+    """The calibration.Map of a record."""
+    if record["kind"] == "none":
+        return calibration.identity(num_classes)
+    weights, bias = (np.array(record[key], np.float64) for key in ("weights", "bias"))
+    shapes = weights.shape == (2 * num_classes, num_classes), bias.shape == (num_classes,)
+    finite = np.isfinite(weights).all() and np.isfinite(bias).all()
+    if not all(shapes) or not finite or record["kind"] not in calibration.PARAMETERS:
+        raise ValueError("another map")
+    return calibration.Map(record["kind"], weights, bias)
+
+
+def to_json(found):
+    """What summary.json keeps of a calibration.Map."""
+    return [found.weights.tolist(), found.bias.tolist()]
+
+
+def _of_temperature(record, num_classes):
+    value, choice = record["temperature"], record.get("choice")
+    if not 0 < value < np.inf:
+        raise ValueError("not positive")
+    found = calibration.scaled(num_classes, value)
+    subjects = record.get("validation_subjects", [])
+    fitted = {"subjects": subjects, "part": "validation", "selected_weights": True}
+    return {"choice": choice, "kind": found.kind} | (fitted if choice == "fit" else {}), found
+
+
+def join(predict, cases):
+    """{subject: (probabilities, targets)} [N, C] of all its pixels."""
+    parts = {}
+    for case in cases:
+        p = predict(case.image)
+        targets = metrics.fractions(case.label_maps, p.shape[-1])
+        flat = [array.reshape(-1, p.shape[-1]) for array in (p, targets)]
+        parts.setdefault(case.subject, []).append(flat)
+    return {
+        name: [np.concatenate(arrays) for arrays in zip(*pairs, strict=True)]
+        for name, pairs in parts.items()
+    }
+
+
+def _scores(probabilities, targets):
+    tace = significance.mean(metrics.tace(probabilities, targets))
+    return metrics.nll(probabilities, targets), tace
+
+
+def _number(value):
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,31 @@
+"""How a model card says what was calibrated, on whom and how."""
+
+NONE_ASIDE = {
+    True: "none were set aside",
+    False: "none were set aside; the validation subjects, which also selected the weights, served",
+}
+MAPS = {
+    "none": "probabilities are the network's own.",
+    "temperature": "probabilities are softmax(logits / T) with T = {:.3f}.",
+    "beta": "probabilities are those of a beta map of the network's (model.json has it).",
+    "dirichlet": "probabilities are those of a Dirichlet map of the network's (model.json has it).",
+}
+
+
+def how(record):
+    """A sentence on what chose the map."""
+    if record["choice"] == "auto":
+        tried = ", ".join(record["candidates"])
+        verdict = "It helped" if record["kind"] != "none" else "None helped"
+        return f"{verdict} on held-out calibration subjects, of {tried} (calibration.json)."
+    if "subjects" not in record:
+        return "None was fitted." if record["kind"] == "none" else "It was given."
+    return "It minimises the negative log-likelihood of all pixels of the calibration subjects."
+
+
+def calibrated(record, dataset):
+    """What the probabilities were calibrated on, in words."""
+    if "subjects" not in record:
+        return "not calibrated on held-out data"
+    done = "checked" if record["kind"] == "none" else "calibrated"
+    return f"{done} on {len(record['subjects'])} subjects of {dataset}"

@@ -1,0 +1,154 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import special
+from test_calibration import draw
+
+from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.system.errors import DataError
+
+
+def cases(slope, subjects=6, seed=0):
+    """Synthetic Cases, and a `predict` whose logits are `slope` times the true ones."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal([2, 0, 0], 2, (subjects, 2, 24, 24, 3))
+    labels = draw(rng, special.softmax(logits, -1).reshape(-1, 3)).argmax(axis=-1)
+    label_maps = labels.reshape(logits.shape[:-1])
+    found = [
+        SimpleNamespace(subject=f"p{i}", image=i, label_maps=label_maps[i][None])
+        for i in range(subjects)
+    ]
+    p = special.softmax(slope * logits, axis=-1).astype(np.float32)
+    return lambda image: p[image], found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_refuses_every_map_of_calibrated_probabilities(seed):
+    record = calibration_choice.choose("auto", *cases(1.0, seed=seed))
+    assert record["kind"] == "none" and "weights" not in record
+    assert record["candidates"].keys() == calibration.PARAMETERS.keys()
+    assert not any(found["accepted"] for found in record["candidates"].values())
+
+
+@pytest.mark.parametrize("slope", [0.5, 2.0])
+def test_auto_accepts_a_map_of_probabilities_that_are_too_sharp_or_too_flat(slope):
+    predict, found = cases(slope)
+    record = calibration_choice.choose("auto", predict, found, "calibration")
+    assert record["candidates"]["temperature"]["accepted"] and record["kind"] != "none"
+    after = calibration.apply(calibration_choice.to_map(record, 3), predict(0))
+    np.testing.assert_allclose(after, cases(1.0)[0](0), atol=0.15)
+    assert record["subjects"] == [f"p{i}" for i in range(6)]
+    assert record["part"] == "calibration" and not record["selected_weights"]
+
+
+def test_auto_accepts_nothing_of_two_subjects():
+    assert calibration_choice.choose("auto", *cases(2.0, subjects=2))["kind"] == "none"
+    record = calibration_choice.choose("beta", *cases(2.0, subjects=1))
+    assert record["kind"] == "beta" and record["candidates"]["beta"]["nll_gain"] is None
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+@pytest.mark.parametrize(
+    ("nll", "tace", "expected"),
+    [
+        ([1, 2, 3], [0, 1, -1], True),  # mean 2, standard error 0.577
+        ([1, 2, 3], [0, 0, -1], False),  # harms TACE
+        ([-2, 1, 4], [1, 1, 1], False),  # mean 1, standard error 1.73
+        ([1, 2, 3], [np.nan] * 3, True),
+        ([1, 1], [1, 1], False),
+    ],
+)
+def test_a_map_helps_beyond_its_noise_or_not(nll, tace, expected):
+    assert calibration_choice.helps(np.array(nll, float), np.array(tace, float)) is expected
+
+
+def test_the_simplest_map_within_one_standard_error_of_the_best_is_taken():
+    best = np.array([3.0, 4, 5])  # mean 4, standard error 0.577
+    for other, expected in ((best - 0.5, "beta"), (best - 0.7, "dirichlet")):
+        gains = {"temperature": (-best, best), "beta": (other, best), "dirichlet": (best, best)}
+        assert calibration_choice.simplest(gains) == expected
+    assert calibration_choice.simplest({"beta": (best, -best)}) == "none"
+
+
+def test_gains_are_of_subjects_that_the_map_was_not_fitted_on(monkeypatch):
+    predict, found = cases(2.0, subjects=3)
+    seen = []
+    fit = calibration.fit
+    monkeypatch.setattr(
+        calibration,
+        "fit",
+        lambda kind, samples: seen.append(len(samples)) or fit(kind, samples),
+    )
+    record = calibration_choice.choose("temperature", predict, found)
+    assert seen == [2, 2, 2, 3]
+    others = [(predict(i).reshape(-1, 3), found[i].label_maps.ravel()) for i in (1, 2)]
+    slopes = np.linspace(0.3, 0.8, 501)
+    p, labels = (np.concatenate(parts) for parts in zip(*others, strict=True))
+
+    def loss(slope, p, labels):
+        return -special.log_softmax(slope * np.log(p.astype(float)), -1)[
+            np.arange(len(p)), labels
+        ].mean()
+
+    best = slopes[np.argmin([loss(slope, p, labels) for slope in slopes])]
+    left = predict(0).reshape(-1, 3), found[0].label_maps.ravel()
+    expected = loss(1, *left) - loss(best, *left)
+    gain = record["candidates"]["temperature"]["nll_gains"][0]
+    assert gain == pytest.approx(expected, rel=0.01)
+
+
+def test_all_annotators_of_a_case_count():
+    predict, found = cases(1.0, subjects=3)
+    doubled = [
+        SimpleNamespace(**vars(case) | {"label_maps": np.repeat(case.label_maps, 2, axis=0)})
+        for case in found
+    ]
+    records = [calibration_choice.choose("beta", predict, some) for some in (found, doubled)]
+    np.testing.assert_allclose(*(record["weights"] for record in records), rtol=1e-6)
+
+
+def test_record_is_read_as_it_was_written(tmp_path):
+    with pytest.raises(DataError, match="not trained to the end"):
+        calibration_choice.load(tmp_path, 3)
+    record = calibration_choice.choose("dirichlet", *cases(2.0))
+    calibration_choice.save(tmp_path, record)
+    assert calibration_choice.finished(tmp_path)
+    found, its_map = calibration_choice.load(tmp_path, 3)
+    assert found == record and its_map.kind == "dirichlet"
+    with pytest.raises(DataError, match="network of 2 classes"):
+        calibration_choice.load(tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "slope"),
+    [
+        ('{"temperature": 1.0, "choice": "none"}', "none", 1),
+        ('{"temperature": 0.5, "choice": "0.5"}', "temperature", 2),
+        (
+            '{"temperature": 2, "choice": "fit", "validation_subjects": ["a"]}',
+            "temperature",
+            0.5,
+        ),
+    ],
+)
+def test_temperature_of_an_earlier_version_is_read_as_such(text, kind, slope, tmp_path):
+    (tmp_path / "temperature.json").write_text(text)
+    record, found = calibration_choice.load(tmp_path, 2)
+    assert found.kind == kind == record["kind"]
+    np.testing.assert_array_equal(
+        found.weights, np.vstack([slope * np.eye(2), np.zeros((2, 2))])
+    )
+    assert record.get("subjects") == (["a"] if "fit" in text else None)
+
+
+@pytest.mark.parametrize("name", calibration_choice.NAMES)
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"temperature": 0}', '{"kind": "beta", "weights": [[1]], "bias": 0}'],
+)
+def test_broken_record_is_an_error(text, name, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f"{name}: not the calibration"):
+        calibration_choice.load(tmp_path, 2)
