@@ -1,0 +1,188 @@
+"""Which map of its probabilities helps a run, and which `auto` takes, as test subjects see it.
+
+    python tools/calibration_study.py RUN [RUN ...] [--unused=N] [--draws=R] [--band]
+
+For each run: what each candidate gains on held-out calibration subjects, and the scores of the test
+subjects by the network, by each candidate and by what `auto` chose; against annotator 1, and where
+there are several also against the fractions. A change has its 95 % bootstrap interval, subjects as
+the unit. Calibration subjects are those of the run; with --unused, N others that the run never saw.
+With --draws, how `auto` decides on R draws of them, and what its choices do to test subjects.
+With --band, maps are also fitted on uncertain pixels alone (see docs/calibration.md for why not).
+"""
+
+import argparse
+import pathlib
+import random
+
+import numpy as np
+
+from bwcr_tf import metrics
+from bwcr_tf.data import cache, datasets
+from bwcr_tf.evaluation import calibration, calibration_choice, inference, significance, truth
+from bwcr_tf.training import checkpoints, labels, run_folder
+
+KINDS = tuple(calibration.PARAMETERS)
+# name: factor and decimals
+SCORES = {"ECE": (100, 1), "TACE": (100, 1), "NLL": (1000, 1), "Brier": (1e4, 1)}
+
+
+def cases_of(arguments, folder):
+    """(part, calibration Cases, test Cases, number of classes) of a run."""
+    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    directory = arguments.data_dir or run_folder.data_dir(flags)
+    part = "calibration" if getattr(spec, "calibration", ()) else "validation"
+    subjects = spec.subjects(part, directory)
+    if arguments.unused:
+        seen = {*spec.training, *spec.validation, *spec.test, *getattr(spec, "calibration", ())}
+        pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
+        subjects = random.Random(0).sample(pool, arguments.unused)
+        part = f"{arguments.unused} unused"
+    found = [
+        cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
+        for some in (subjects, spec.subjects("test", directory))
+    ]
+    found[0] = labels.validated(found[0], flags.get("labels", "first"))
+    return part, *found, len(spec.classes) + 1
+
+
+def score(probabilities, true):
+    """The SCORES of one volume."""
+    return (
+        metrics.ece(probabilities, true),
+        significance.mean(metrics.tace(probabilities, true)),
+        metrics.nll(probabilities, true),
+        metrics.brier(probabilities, true),
+    )
+
+
+def by_subject(found, volumes, truths):
+    """Scores [subjects, SCORES] of a Map, and the pooled error of DESIGN's trial in fractions."""
+    rows, sums = {}, []
+    for (case, probabilities), true in zip(volumes, truths, strict=True):
+        p = calibration.apply(found, probabilities)
+        rows.setdefault(case.subject, []).append(score(p, true))
+        if np.ndim(true) == p.ndim:
+            sums.append(truth.by_probability(p, true))
+    values = np.array([np.nanmean(row, axis=0) for row in rows.values()])
+    total = {key: sum(part[key] for part in sums) for key in sums[0]} if sums else None
+    return values, total and pooled_error(total)
+
+
+def pooled_error(sums):
+    """Mean |mean p - mean fraction| over bins of p."""
+    return np.abs(sums["probability"] - sums["fraction"]).sum() / sums["count"].sum()
+
+
+def line(name, values, reference, pooled):
+    """A row of the table: each mean, and its change against the network's."""
+    cells = []
+    for i, (factor, decimals) in enumerate(SCORES.values()):
+        cell = f"{factor * np.nanmean(values[:, i]):.{decimals}f}"
+        if reference is not None:
+            change = factor * (values[:, i] - reference[:, i])
+            low, high = significance.bootstrap_interval(change[~np.isnan(change)])
+            cell += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+        cells.append(f"{cell:>22}")
+    tail = "" if pooled is None else f"{100 * pooled:8.1f}"
+    return f"  {name:20}" + "".join(cells) + tail
+
+
+def band(subjects):
+    """{name: Sample} of the pixels whose foreground has a probability over 1 %."""
+    return {
+        name: calibration.sample(*(array[p[:, 0] < 0.99] for array in (p, targets)))
+        for name, (p, targets) in subjects.items()
+    }
+
+
+def study(folder, arguments):
+    """Prints the tables of one run."""
+    part, own, test, num_classes = cases_of(arguments, folder)
+    predict = inference.predictor(checkpoints.load_best(folder))
+    record = calibration_choice.choose("auto", predict, own)
+    print(f"\n{folder}: calibration subjects: {len(record['subjects'])} ({part})")
+    for kind, gain in record["candidates"].items():
+        nll, tace = (1e3 * np.array(gain[key], float) for key in ("nll_gains", "tace_gains"))
+        print(
+            f"  {kind:12}held-out gain: NLL x 1000 {nll.mean():.2f} +- "
+            f"{calibration_choice.standard_error(nll):.2f} {np.round(nll, 2)}, "
+            f"TACE {np.nanmean(tace) / 10:+.2f} %: {'yes' if gain['accepted'] else 'no'}"
+        )
+    subjects = calibration_choice.join(predict, own)
+    samples = {"": {name: calibration.sample(*pixels) for name, pixels in subjects.items()}}
+    samples |= {" in band": band(subjects)} if arguments.band else {}
+    maps = {"network": calibration.identity(num_classes)} | {
+        kind + where: calibration.fit(kind, list(found.values()))
+        for where, found in samples.items()
+        for kind in calibration.PARAMETERS
+    }
+    volumes = [(case, predict(case.image)) for case in test]
+    for name, found in maps.items():
+        shown = [np.round(array, 2).tolist() for array in (found.weights, found.bias)]
+        print(f"  {name:20}weights {shown[0]}, bias {shown[1]}")
+    truths = {"annotator 1": [case.label_map for case in test]}
+    if truth.known(test[0]):
+        truths["all annotators"] = [truth.fractions(case, num_classes) for case in test]
+    for title, true in truths.items():
+        print(f"  {title:20}" + "".join(f"{name:>22}" for name in SCORES) + "  pooled")
+        tables = {name: by_subject(found, volumes, true) for name, found in maps.items()}
+        tables[f"auto: {record['kind']}"] = tables[
+            "network" if record["kind"] == "none" else record["kind"]
+        ]
+        reference = tables["network"][0]
+        for name, (values, pooled) in tables.items():
+            print(line(name, values, None if name == "network" else reference, pooled))
+
+
+def draws(folder, arguments):
+    """Prints what `auto` does with each of several draws of unused subjects."""
+    count, arguments.unused = arguments.unused, arguments.unused * 2 + 80
+    _, own, test, num_classes = cases_of(arguments, folder)
+    arguments.unused = count
+    predict = inference.predictor(checkpoints.load_best(folder))
+    subjects = calibration_choice.join(predict, own)
+    samples = {name: calibration.sample(*pixels) for name, pixels in subjects.items()}
+    volumes = [(case, predict(case.image)) for case in test]
+    truths = [
+        truth.fractions(case, num_classes) if truth.known(case) else case.label_map
+        for case in test
+    ]
+    before, _ = by_subject(calibration.identity(num_classes), volumes, truths)
+    rng = random.Random(0)
+    changes, kinds, slopes = [], [], []
+    for _ in range(arguments.draws):
+        names = rng.sample(list(subjects), count)
+        some = [{name: table[name] for name in names} for table in (subjects, samples)]
+        gains = {kind: calibration_choice.held_out(kind, *some) for kind in KINDS}
+        kinds.append(calibration_choice.simplest(gains))
+        slopes.append(calibration.fit("temperature", list(some[1].values())).weights[0, 0])
+        if kinds[-1] != "none":
+            found = calibration.fit(kinds[-1], list(some[1].values()))
+            changes.append(np.nanmean(by_subject(found, volumes, truths)[0] - before, axis=0))
+    shown = ", ".join(f"{kind} {kinds.count(kind)}" for kind in ("none", *KINDS))
+    tenths = np.percentile(slopes, [10, 50, 90])
+    print(f"\n{folder}: {arguments.draws} draws of {count} unused subjects: {shown}")
+    print("  slope of one temperature, 10th, 50th and 90th percentile:", np.round(tenths, 2))
+    for i, (name, (factor, decimals)) in enumerate(SCORES.items()):
+        column = factor * np.array([change[i] for change in changes] or [0.0])
+        print(
+            f"  {name:6}on test subjects, where a map was accepted: mean change "
+            f"{column.mean():+.{decimals}f}, worst {column.max():+.{decimals}f}"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--unused", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=0)
+    parser.add_argument("--band", action="store_true")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--cache_dir")
+    arguments = parser.parse_args()
+    for folder in map(pathlib.Path, arguments.runs):
+        (draws if arguments.draws else study)(folder, arguments)
+
+
+if __name__ == "__main__":
+    main()
