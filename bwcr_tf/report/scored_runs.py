@@ -15,8 +15,7 @@ from bwcr_tf.training import run_folder, validations
 
 MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
 FURTHER = [metric for metric in scores.METRICS.values() if metric not in MAIN]
-# The test of TACE is that of TACE×10.
-TESTED = [metric for metric in MAIN if metric.title in published.METRICS]
+TESTED = [metric for metric in MAIN if metric.title in published.METRICS]  # TACE as TACE×10
 
 
 class Run(NamedTuple):
