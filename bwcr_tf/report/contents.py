@@ -87,7 +87,7 @@ def test_tables(setting, methods):
             if ours in methods and name not in (ours, *left_out)
         }
     tests["Tests against post-hoc calibration"] = {
-        f"BWCR − ({name} with T)": scored_runs.differences(
+        f"BWCR − ({name} calibrated)": scored_runs.differences(
             methods["BWCR"], found, ("rows", "calibrated")
         )
         for name, found in methods.items()

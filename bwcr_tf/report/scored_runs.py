@@ -115,8 +115,7 @@ def _load_run(folder):
         ]
         tables += [_rows(folder / "scores_annotators.csv", expected, scores.ALL_METRICS)]
         tables += [validations.read(folder / "validation.csv")]
-        asked = summary.get("calibration", {}).get("choice")
-        if asked == "none" or summary.get("temperature") == 1:  # of an earlier version
+        if scores.uncalibrated(summary):
             tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)

@@ -64,12 +64,15 @@ def test_a_map_helps_beyond_its_noise_or_not(nll, tace, expected):
     assert calibration_choice.helps(np.array(nll, float), np.array(tace, float)) is expected
 
 
-def test_the_simplest_map_within_one_standard_error_of_the_best_is_taken():
-    best = np.array([3.0, 4, 5])  # mean 4, standard error 0.577
-    for other, expected in ((best - 0.5, "beta"), (best - 0.7, "dirichlet")):
-        gains = {"temperature": (-best, best), "beta": (other, best), "dirichlet": (best, best)}
-        assert calibration_choice.simplest(gains) == expected
-    assert calibration_choice.simplest({"beta": (best, -best)}) == "none"
+def test_the_largest_accepted_gain_is_taken():
+    gain = np.array([3.0, 4, 5])
+    gains = {
+        "temperature": (gain, gain),
+        "beta": (gain + 1, gain),
+        "dirichlet": (2 * gain, -gain),
+    }
+    assert calibration_choice.largest(gains) == "beta"
+    assert calibration_choice.largest({"beta": (gain, -gain)}) == "none"
 
 
 def test_gains_are_of_subjects_that_the_map_was_not_fitted_on(monkeypatch):
