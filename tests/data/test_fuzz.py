@@ -481,7 +481,7 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(
     monkeypatch.setattr(
         segmentation, "predict", lambda *_: np.full((3, 24, 28, 2), 0.5, np.float32)
     )
-    model = segmentation.Model(("a",), preprocess.Settings(2), None)
+    model = segmentation.Model(("a",), preprocess.Settings(2), None, "0", {})
     before = set(tmp_path.rglob("*"))
     assert not segmentation.predict_all(scans, model, output)
     for path in set(tmp_path.rglob("*")) - before:
