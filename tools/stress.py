@@ -55,6 +55,7 @@ def train_command(data, folder):
         "batch_size": 4,
         "steps": STEPS,
         "eval_every": 3,
+        "calibration": "none",
     }
     return [sys.executable, str(ROOT / "train.py"), *(f"--{k}={v}" for k, v in flags.items())]
 

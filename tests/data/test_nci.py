@@ -138,7 +138,8 @@ def test_nci_trains_and_is_evaluated_with_synthetic_images_and_real_labels(archi
     flags = [
         "--dataset=nci", f"--data_dir={archive}", "--method=bwcr", "--ntr=6", "--steps=2",
         "--size=32", "--pixel_mm=4", "--width=4", "--batch_size=4", "--eval_every=2",
-        "--n4_shrink=0", f"--runs_dir={tmp_path}/runs", f"--cache_dir={tmp_path}/cache",
+        "--n4_shrink=0", "--calibration=none", f"--runs_dir={tmp_path}/runs",
+        f"--cache_dir={tmp_path}/cache",
     ]  # fmt: skip
     folder = tmp_path / "runs/nci/ntr6/bwcr/run1"
     for command in (["training", *flags], ["evaluation", f"--run_dir={folder}"]):

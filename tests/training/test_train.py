@@ -27,7 +27,7 @@ from bwcr_tf.training import run_folder
 from bwcr_tf.training.selection import NotFinite, Selection
 
 SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
-SMALL += ["--ntr=4"]
+SMALL += ["--ntr=4", "--calibration=none"]  # to fit maps takes longer than to train
 
 
 def command(script, *flags):
@@ -54,7 +54,8 @@ def train_flags(acdc, folder, *more):
 @pytest.fixture(scope="module")
 def trained(acdc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    found = run("train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=12"))
+    flags = train_flags(acdc, folder, "--method=bwcr", "--steps=12", "--calibration=auto")
+    found = run("train.py", *flags)
     return folder / "runs/acdc/ntr4/bwcr/run1", found.stdout
 
 
@@ -363,6 +364,7 @@ def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
         "--steps=2",
         "--width=4",
         "--method=mls",
+        "--calibration=none",
     ]
     printed = run("train.py", *flags, "--n4_shrink=0").stdout
     assert "classes anterior, posterior" in printed and "64 x 64 at 1 mm" in printed
