@@ -202,7 +202,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     acdc, trained, tmp_path
 ):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--calibration=auto")
     started = command("train.py", *flags)
     # Ctrl-C comes in the middle of the second step
     code = (
