@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from bwcr_tf.boundary import PAPER_SIZE
+from bwcr_tf.boundary import grid_scale
 
 # T_psi of the paper (Sec. 4), "the same parameter ranges as in [31]" (Zhang et al., TMI 2020).
 # Rotation, scale and translation follow the authors' code, which is narrower than [31] in scale.
@@ -20,8 +20,8 @@ RANGES = {
 }
 
 
-def sample(count, size, seed, probability=0.5):
-    """Random view_to_image matrices [count, 3, 3] about the centre of a size x size grid.
+def sample(count, shape, seed, probability=0.5):
+    """Random view_to_image matrices [count, 3, 3] about the centre of a grid `shape` (H, W).
 
     Rotation, translation, scale and shear are each active with `probability`, independently
     for each matrix (Sec. 4). Translation scales with the grid.
@@ -35,7 +35,7 @@ def sample(count, size, seed, probability=0.5):
         return tf.where(gates[gate], low + (high - low) * unit[row], identity)
 
     radians = math.pi / 180
-    pixels = size / PAPER_SIZE
+    pixels = grid_scale(shape)
     return compose(
         shift(
             pixels * value("translation", 0, 0, 0.0), pixels * value("translation", 1, 0, 0.0)
@@ -49,7 +49,7 @@ def sample(count, size, seed, probability=0.5):
                     radians * value("shear_deg", 5, 3, 0.0),
                 ),
             ),
-            size,
+            shape,
         ),
     )
 
@@ -91,10 +91,10 @@ def compose(*matrices):
     return product
 
 
-def about_center(matrix, size):
-    """`matrix` [B, 3, 3] acting about the centre of a size x size grid instead of pixel (0, 0)."""
-    center = tf.fill(tf.shape(matrix)[:1], (size - 1) / 2)
-    return compose(shift(center, center), matrix, shift(-center, -center))
+def about_center(matrix, shape):
+    """`matrix` [B, 3, 3] acting about the centre of a grid (H, W) instead of pixel (0, 0)."""
+    y, x = (tf.fill(tf.shape(matrix)[:1], (side - 1) / 2) for side in shape)
+    return compose(shift(x, y), matrix, shift(-x, -y))
 
 
 def invert(matrix):

@@ -8,6 +8,14 @@ PAPER_SIZE = (
 )
 
 
+def grid_scale(shape):
+    """Pixels of a grid (H, W) that a pixel of the paper's is long: its longer side over 192.
+
+    So a grid has the lengths of the smallest square that holds it.
+    """
+    return max(shape) / PAPER_SIZE
+
+
 def distance(label_map, num_classes):
     """r [H, W] float32, in pixels, of a label map [H, W]; infinite where no foreground is.
 

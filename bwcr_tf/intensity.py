@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from bwcr_tf.boundary import PAPER_SIZE
+from bwcr_tf.boundary import grid_scale
 
 # (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
 # 2020 (BigAug; gamma, scale, shift and blur as there), its sharpening of 10-30 and noise of
@@ -41,8 +41,9 @@ def sample(count, seed, probability=0.5):
 
 def apply(images, parameters, seed):
     """Images [B, H, W, 1] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
-    pixels = images.shape[1] / PAPER_SIZE
+    pixels = grid_scale(images.shape[1:3])
     radius = max(6, math.ceil(4 * pixels * RANGES["blur_sigma"][1]))
+    radius = min(radius, min(images.shape[1:3]) - 1)  # what can be reflected
     images = tf.pow(tf.maximum(images, 0.0), parameters["gamma"])
     images = parameters["scale"] * images + parameters["shift"]
     images = blur(images, pixels * parameters["blur_sigma"], radius)

@@ -7,7 +7,7 @@ from functools import partial
 import tensorflow as tf
 
 from bwcr_tf import losses
-from bwcr_tf.boundary import PAPER_SIZE
+from bwcr_tf.boundary import grid_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ def boundary_ramp(distance, minimum, maximum, radius):
 
     Args:
       distance: r [B, H, W] in pixels.
-      radius: R in pixels of the paper's grid; it scales with W.
+      radius: R in pixels of the paper's grid; it scales with the grid.
     """
-    radius = radius * distance.shape[-1] / PAPER_SIZE
+    radius = radius * grid_scale(distance.shape[-2:])
     return maximum * tf.maximum(radius - distance, 0.0) / radius + minimum
 
 

@@ -37,7 +37,7 @@ def make_batch(slices, num_classes, method, batch_size, step, seed):
     views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions)
     and distance [B, H, W] in pixels.
     """
-    count, size = slices["images"].shape[:2]
+    count, *shape, _ = slices["images"].shape
     seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
     affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
     rows = label_rows = slice_indices(step, batch_size, count, seed)
@@ -47,11 +47,11 @@ def make_batch(slices, num_classes, method, batch_size, step, seed):
     views = tf.tile(tf.gather(slices["images"], rows), [method.num_views, 1, 1, 1])
     view_to_image = tf.eye(3, batch_shape=[method.num_views * batch_size])
     if method.augment:
-        view_to_image = affine.sample(method.num_views * batch_size, size, affine_seed)
+        view_to_image = affine.sample(method.num_views * batch_size, shape, affine_seed)
         views = intensity.randomize(project(views, view_to_image), intensity_seed)
     by_view = [method.num_views, batch_size]
     return {
-        "views": tf.reshape(views, [*by_view, size, size, 1]),
+        "views": tf.reshape(views, [*by_view, *shape, 1]),
         "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
         "labels": labels if labels.shape.rank == 4 else tf.one_hot(labels, num_classes),
         "distance": tf.gather(slices["distance"], label_rows),

@@ -51,19 +51,19 @@ def _block(x, filters, name, dtype):
     return x
 
 
-def build_unet(size, num_classes, width=16, dtype="float32"):
-    """Keras model: images [B, size, size, 1] in [0, 1] -> logits [B, size, size, C] float32.
+def build_unet(shape, num_classes, width=16, dtype="float32"):
+    """Keras model of a grid `shape` (H, W): images [B, H, W, 1] -> logits [B, H, W, C] float32.
 
     Five levels of width (1, 2, 4, 8, 8) x `width`, max-pooling down and bilinear upsampling, skip
     connections concatenated: the authors' 0.84 M weights at width 16 and four classes. `dtype` is
     a Keras dtype policy, such as mixed_bfloat16, for all layers but the logits'.
 
     Raises:
-      ValueError: `size` is not a multiple of 16, the total pooling.
+      ValueError: H or W is not a multiple of 16, the total pooling.
     """
-    if size % 16:
-        raise ValueError(f"size {size} is not a multiple of 16 (four poolings by two)")
-    x = image = keras.Input((size, size, 1), name="image")
+    if any(side % 16 for side in shape):
+        raise ValueError(f"shape {shape}: each side must be a multiple of 16 (four poolings)")
+    x = image = keras.Input((*shape, 1), name="image")
     skips = []
     for level, factor in enumerate((1, 2, 4, 8)):
         x = _block(x, factor * width, f"down{level}", dtype)

@@ -109,7 +109,7 @@ def intensity_model(tmp_path_factory):
     means = (np.array([200, 500, 300, 800]) - low) / (high - low)
 
     def build(settings):
-        x = image = keras.Input((settings.size, settings.size, 1))
+        x = image = keras.Input((*settings.shape, 1))
         x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(x)
         layer = keras.layers.Conv2D(4, 1)
         network = keras.Model(image, layer(x))

@@ -12,19 +12,19 @@ from bwcr_tf import affine, pipeline
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
-def random_matrices(count, size, seed=0):
-    return affine.sample(count, size, tf.constant([seed, 1]), probability=1.0)
+def random_matrices(count, shape, seed=0):
+    return affine.sample(count, shape, tf.constant([seed, 1]), probability=1.0)
 
 
 def random_images(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def adjoint_error(warp, size=40):
+def adjoint_error(warp, shape):
     """|<warp(x), y> - <x, grad>| / |<warp(x), y>| with every affine parameter active."""
-    images = tf.constant(random_images(8, size, size, 3, seed=1))
-    cotangent = tf.constant(random_images(8, size, size, 3, seed=2))
-    matrices = random_matrices(8, size)
+    images = tf.constant(random_images(8, *shape, 3, seed=1))
+    cotangent = tf.constant(random_images(8, *shape, 3, seed=2))
+    matrices = random_matrices(8, shape)
     with tf.GradientTape() as tape:
         tape.watch(images)
         product = tf.reduce_sum(warp(images, matrices) * cotangent)
@@ -33,17 +33,44 @@ def adjoint_error(warp, size=40):
     return abs(float(product) - transposed) / abs(transposed)
 
 
-def test_gradient_of_warp_is_its_exact_adjoint():
-    assert adjoint_error(affine.warp) < 1e-5
+@pytest.mark.parametrize("shape", [(40, 40), (24, 56), (64, 16)])
+def test_gradient_of_warp_is_its_exact_adjoint(shape):
+    assert adjoint_error(affine.warp, shape) < 1e-5
 
 
 def test_gradient_of_tensorflows_own_op_is_not_the_adjoint():
-    assert adjoint_error(pipeline.project) > 0.05  # else `affine.warp` has lost its reason
+    assert (
+        adjoint_error(pipeline.project, (40, 40)) > 0.05
+    )  # else `affine.warp` has lost its reason
 
 
-def test_warp_equals_scipy_everywhere_inside():
-    images, matrices = random_images(5, 33, 47, 2), random_matrices(5, 40)
-    warped = affine.warp(tf.constant(images), matrices)
+def about_the_middle(shape, linear, shift_xy):
+    """The matrix [3, 3] that turns, scales and shears a grid about its middle, then shifts it."""
+    middle = (np.array(shape[::-1]) - 1) / 2  # x, y
+    rows = np.column_stack([linear, middle + shift_xy - linear @ middle])
+    return np.vstack([rows, [0, 0, 1]])
+
+
+def test_sampled_maps_turn_about_the_middle_of_rows_and_of_columns_and_shift_by_the_longer_side():
+    shape = 48, 96
+    for matrix in np.float64(random_matrices(200, shape)):
+        moved = matrix @ [95 / 2, 47 / 2, 1] - [95 / 2, 47 / 2, 1]
+        expected = about_the_middle(shape, matrix[:2, :2], moved[:2])
+        np.testing.assert_allclose(matrix, expected, atol=1e-4)
+        assert np.abs(moved).max() <= 10 * 96 / 192 + 1e-3
+    # the smallest square that holds the grid has the same maps, but for where the middle is
+    square = np.float64(random_matrices(200, (96, 96)))
+    np.testing.assert_allclose(random_matrices(200, shape)[:, :2, :2], square[:, :2, :2])
+    to_square = np.float64([[1, 0, 0], [0, 1, 24], [0, 0, 1]])
+    inside = np.linalg.inv(to_square) @ square @ to_square
+    np.testing.assert_allclose(random_matrices(200, shape), inside, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (48, 16)])
+@pytest.mark.parametrize("warp", [affine.warp, pipeline.project])
+def test_warp_equals_scipy_everywhere_inside(warp, shape):
+    images, matrices = random_images(5, *shape, 2), random_matrices(5, shape)
+    warped = warp(tf.constant(images), matrices)
     for image, matrix, result in zip(images, np.float64(matrices), warped, strict=True):
         swap = [1, 0]  # SciPy's coordinates are (row, column)
         for channel in range(2):
@@ -66,13 +93,13 @@ def test_warp_equals_tensorflow_addons_and_torch(file, peer):
 
 
 def test_warp_equals_the_op_of_the_pipeline():
-    images, matrices = tf.constant(random_images(6, 32, 32, 1)), random_matrices(6, 32)
+    images, matrices = tf.constant(random_images(6, 32, 32, 1)), random_matrices(6, (32, 32))
     difference = affine.warp(images, matrices) - pipeline.project(images, matrices)
     assert np.abs(difference).max() < 1e-4
 
 
 def test_warp_compiles_under_xla_to_the_same_values():
-    images, matrices = tf.constant(random_images(4, 32, 32, 3)), random_matrices(4, 32)
+    images, matrices = tf.constant(random_images(4, 32, 48, 3)), random_matrices(4, (32, 48))
     compiled = tf.function(affine.warp, jit_compile=True)(images, matrices)
     np.testing.assert_allclose(compiled, affine.warp(images, matrices), atol=1e-4)
 
@@ -87,7 +114,7 @@ def test_warp_by_a_whole_pixel_shift_moves_content_and_fills_zeros():
 def test_warp_there_and_back_restores_the_interior():
     y, x = np.mgrid[:64, :64] / 64
     smooth = np.sin(5 * x + 3 * y)[None, :, :, None].repeat(16, 0).astype(np.float32)
-    view_to_image = random_matrices(16, 64)
+    view_to_image = random_matrices(16, (64, 64))
     image_to_view = affine.invert(view_to_image)
     back = affine.warp(affine.warp(tf.constant(smooth), view_to_image), image_to_view)
     # a margin, since next to the image's border a view interpolates with zeros
@@ -98,7 +125,7 @@ def test_warp_there_and_back_restores_the_interior():
 
 
 def test_invert_is_the_matrix_inverse():
-    matrices = random_matrices(32, 192)
+    matrices = random_matrices(32, (192, 192))
     np.testing.assert_allclose(affine.invert(matrices), np.linalg.inv(matrices), atol=1e-3)
 
 
@@ -121,8 +148,8 @@ def test_compose_and_rotation_equal_tensorflow_addons():
 
 
 def test_rotation_about_the_center_keeps_the_center():
-    matrix = affine.about_center(affine.rotation(tf.constant([0.7])), 9)
-    np.testing.assert_allclose(matrix[0] @ [[4.0], [4.0], [1.0]], [[4], [4], [1]], atol=1e-6)
+    matrix = affine.about_center(affine.rotation(tf.constant([0.7])), (9, 13))
+    np.testing.assert_allclose(matrix[0] @ [[6.0], [4.0], [1.0]], [[6], [4], [1]], atol=1e-6)
 
 
 def test_visible_marks_what_a_shifted_view_shows():
@@ -134,9 +161,9 @@ def test_visible_marks_what_a_shifted_view_shows():
 
 
 def test_draw_without_gates_is_the_identity_and_with_them_is_often():
-    none = affine.sample(4, 96, tf.constant([1, 2]), probability=0.0)
+    none = affine.sample(4, (96, 96), tf.constant([1, 2]), probability=0.0)
     np.testing.assert_allclose(none, np.tile(np.eye(3), (4, 1, 1)), atol=1e-5)
-    drawn = affine.sample(4000, 96, tf.constant([1, 2]))
+    drawn = affine.sample(4000, (96, 96), tf.constant([1, 2]))
     identity = np.abs(drawn - np.eye(3)).max(axis=(1, 2)) < 1e-4
     assert np.mean(identity) == pytest.approx(1 / 16, abs=0.015)  # four gates of one half
 
@@ -144,7 +171,7 @@ def test_draw_without_gates_is_the_identity_and_with_them_is_often():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1), size=st.sampled_from([64, 96, 192]))
 def test_draw_stays_within_the_ranges(seed, size):
-    matrices = np.float64(random_matrices(64, size, seed))
+    matrices = np.float64(random_matrices(64, (size, size), seed))
     linear = matrices[:, :2, :2]
     det = np.linalg.det(linear)
     low, high = affine.RANGES["scale"]

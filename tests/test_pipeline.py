@@ -6,30 +6,31 @@ from bwcr_tf import affine, pipeline
 from bwcr_tf.methods import METHODS
 
 
-def slices(count=10, size=32):
+def slices(count=10, shape=(32, 32)):
     rng = np.random.default_rng(0)
     return {
-        "images": rng.random((count, size, size, 1), np.float32),
-        "label_maps": rng.integers(0, 3, (count, size, size)).astype(np.uint8),
+        "images": rng.random((count, *shape, 1), np.float32),
+        "label_maps": rng.integers(0, 3, (count, *shape)).astype(np.uint8),
         "distance": np.arange(count, dtype=np.float32)[:, None, None]
-        + np.zeros((size, size), np.float32),
+        + np.zeros(shape, np.float32),
     }
 
 
-def batches(method="bwcr", start=0, steps=4, seed=0, batch_size=4):
-    dataset = pipeline.batches(slices(), 3, METHODS[method], batch_size, start, steps, seed)
+def batches(method="bwcr", start=0, steps=4, seed=0, batch_size=4, shape=(32, 32)):
+    data = slices(shape=shape)
+    dataset = pipeline.batches(data, 3, METHODS[method], batch_size, start, steps, seed)
     return list(dataset.as_numpy_iterator())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_batch_has_the_views_that_the_method_compares(name):
     views = METHODS[name].num_views
-    (batch,) = batches(name, steps=1)
+    (batch,) = batches(name, steps=1, shape=(32, 48))
     assert {key: array.shape for key, array in batch.items()} == {
-        "views": (views, 4, 32, 32, 1),
+        "views": (views, 4, 32, 48, 1),
         "view_to_image": (views, 4, 3, 3),
-        "labels": (4, 32, 32, 3),
-        "distance": (4, 32, 32),
+        "labels": (4, 32, 48, 3),
+        "distance": (4, 32, 48),
     }
 
 
@@ -65,8 +66,8 @@ def test_every_epoch_shows_each_slice_once_in_another_order():
 def test_stored_matrix_inverts_the_view(monkeypatch):
     """Without intensity transforms, warping a view back gives the image where it is visible."""
     monkeypatch.setattr(pipeline.intensity, "randomize", lambda images, seed: images)
-    data = slices()
-    y, x = np.mgrid[:32, :32] / 32
+    data = slices(shape=(32, 48))
+    y, x = np.mgrid[:32, :48] / 32
     data["images"][:] = np.sin(4 * x + 3 * y).astype(np.float32)[..., None]
     dataset = pipeline.batches(data, 3, METHODS["da"], 16, 0, 1, 0)
     batch = next(dataset.as_numpy_iterator())

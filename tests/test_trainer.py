@@ -13,16 +13,16 @@ from bwcr_tf.methods import METHODS, boundary_ramp
 from bwcr_tf.trainer import Trainer
 
 
-def make(name="bwcr", dtype="float32", method=None, **kwargs):
+def make(name="bwcr", dtype="float32", method=None, shape=(32, 32), **kwargs):
     keras.utils.set_random_seed(0)
-    network = unet.build_unet(32, 3, width=4, dtype=dtype)
+    network = unet.build_unet(shape, 3, width=4, dtype=dtype)
     trainer = Trainer(network, method or METHODS[name], **kwargs)
     trainer.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return trainer
 
 
-def batch(name="bwcr", step=0):
-    dataset = pipeline.batches(slices(), 3, METHODS[name], 4, step, step + 1, 0)
+def batch(name="bwcr", step=0, shape=(32, 32)):
+    dataset = pipeline.batches(slices(shape=shape), 3, METHODS[name], 4, step, step + 1, 0)
     return next(iter(dataset))
 
 
@@ -49,19 +49,24 @@ def to_image(view_logits, view_to_image):
         ndimage.affine_transform(padded[..., c], by_row[:2, :2], offset, order=1)
         for c in range(padded.shape[-1])
     ]
-    rows, columns = np.mgrid[:32, :32]
-    x, y, _ = np.tensordot(image_to_view, [columns, rows, np.ones((32, 32))], 1)
-    seen = (np.abs(x - 15.5) <= 15.501) & (np.abs(y - 15.5) <= 15.501)
+    height, width, _ = np.shape(view_logits)
+    rows, columns = np.indices((height, width))
+    x, y, _ = np.tensordot(image_to_view, [columns, rows, np.ones((height, width))], 1)
+    seen = (np.abs(x - (width - 1) / 2) <= (width - 1) / 2 + 1e-3) & (
+        np.abs(y - (height - 1) / 2) <= (height - 1) / 2 + 1e-3
+    )
     return np.stack(warped, -1)[2:-2, 2:-2], seen
 
 
-def test_objective_is_equation_2_recomputed_in_numpy():
+@pytest.mark.parametrize("shape", [(32, 32), (16, 32), (32, 16)])
+def test_objective_is_equation_2_recomputed_in_numpy(shape):
     """Warps, inverses and visibility are SciPy's and NumPy's here."""
     method = dataclasses.replace(
         METHODS["bwcr"],
         consistency_weight=partial(boundary_ramp, minimum=0.01, maximum=1.0, radius=24.0),
-    )  # R is 4 pixels on this grid
-    trainer, data = make(method=method, consistency_scale=0.5), batch()
+    )  # R is 4 pixels on this grid, by its longer side
+    made = {"method": method, "consistency_scale": 0.5, "shape": shape}
+    trainer, data = make(**made), batch(shape=shape)
     frames = []
     for view, matrices in zip(data["views"], data["view_to_image"], strict=True):
         pairs = trainer.network(view, training=True).numpy(), matrices.numpy()
@@ -72,7 +77,7 @@ def test_objective_is_equation_2_recomputed_in_numpy():
     weight = np.maximum(4.0 - np.float64(data["distance"]), 0) / 4.0 + 0.01
     squares = ((z - other) ** 2).sum(-1)
     consistency = np.mean(0.5 * weight * seen * other_seen * squares)
-    terms = make(method=method, consistency_scale=0.5).objective(data)
+    terms = make(**made).objective(data)
     assert float(terms["supervised"]) == pytest.approx(supervised, rel=1e-3)
     assert float(terms["consistency"]) == pytest.approx(consistency, rel=1e-3)
 

@@ -10,22 +10,22 @@ from bwcr_tf import unet
 
 
 def test_weights_are_the_papers_0_84_million():
-    assert unet.build_unet(192, 4).count_params() == pytest.approx(0.84e6, rel=0.01)
+    assert unet.build_unet((192, 192), 4).count_params() == pytest.approx(0.84e6, rel=0.01)
 
 
 def test_logits_have_the_image_size_and_float32():
-    network = unet.build_unet(32, 3, width=4)
-    logits = network(np.zeros((2, 32, 32, 1), np.float32))
-    assert logits.shape == (2, 32, 32, 3) and logits.dtype == tf.float32
+    network = unet.build_unet((32, 48), 3, width=4)
+    logits = network(np.zeros((2, 32, 48, 1), np.float32))
+    assert logits.shape == (2, 32, 48, 3) and logits.dtype == tf.float32
 
 
 def test_a_size_that_cannot_be_pooled_is_refused():
-    with pytest.raises(ValueError, match="100 is not a multiple of 16"):
-        unet.build_unet(100, 4)
+    with pytest.raises(ValueError, match=r"\(96, 100\).*multiple of 16"):
+        unet.build_unet((96, 100), 4)
 
 
 def test_every_weight_has_a_gradient():
-    network = unet.build_unet(32, 3, width=4)
+    network = unet.build_unet((32, 32), 3, width=4)
     with tf.GradientTape() as tape:
         x = tf.random.stateless_normal([2, 32, 32, 1], [0, 1])
         loss = tf.reduce_sum(network(x, training=True) ** 2)
@@ -53,7 +53,7 @@ def test_fused_normalization_is_keras_own_with_its_gradient_and_statistics():
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15 with NumPy 2
 def test_a_saved_network_loads_with_keras_alone_and_computes_the_same(tmp_path):
-    network = unet.build_unet(32, 3, width=4)
+    network = unet.build_unet((32, 32), 3, width=4)
     for weight in network.weights:
         weight.assign(tf.random.stateless_uniform(weight.shape, [1, 2], 0.5, 1.5))
     unet.save(network, tmp_path / "best.keras")

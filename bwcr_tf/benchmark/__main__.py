@@ -17,7 +17,7 @@ SECTIONS = ("training", "variants", "volumes", "startup")
 
 def define_flags():
     """The flags of this command."""
-    flags.DEFINE_integer("size", 192, "Side of the square grid, pixels.", lower_bound=16)
+    flags.DEFINE_string("size", "192", "Pixels of the grid: rows,columns, or a square's side.")
     flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Timed calls of each part, after one untimed.", 1)
@@ -26,7 +26,6 @@ def define_flags():
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_list("sections", ["training", "volumes", "startup"], "Also: variants.")
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
-    flags.register_validator("size", lambda n: n % 16 == 0, "expected a multiple of 16")
     flags.register_validator(
         "sections", lambda names: set(names) <= set(SECTIONS), f"expected {', '.join(SECTIONS)}"
     )
@@ -38,13 +37,14 @@ def main(_):
     import tensorflow as tf
 
     from bwcr_tf.benchmark import sections, workloads
+    from bwcr_tf.data.settings import Settings, parse_size
 
     tf.get_logger().setLevel("ERROR")  # it takes the many steps for one that is traced again
     if FLAGS.threads:
         tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
         tf.config.threading.set_inter_op_parallelism_threads(FLAGS.threads)
     setup = workloads.Setup(
-        FLAGS.size,
+        Settings(workloads.NUM_CLASSES, parse_size(FLAGS.size)).shape,
         FLAGS.batch_size,
         FLAGS.width,
         FLAGS.mixed_precision,

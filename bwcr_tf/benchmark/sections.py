@@ -25,10 +25,11 @@ STEPS_PER_CALL = 10  # of the variant
 def describe(setup):
     """The machine and the setting, by name."""
     device = tf.config.list_logical_devices()[-1].device_type
+    rows, columns = setup.shape
     return {
         "device": f"{device}, {os.cpu_count()} CPU cores",
         "TensorFlow": tf.__version__,
-        "grid": f"{setup.size} x {setup.size}, batch {setup.batch_size}, width {setup.width}",
+        "grid": f"{rows} x {columns}, batch {setup.batch_size}, width {setup.width}",
         "step": f"{'bfloat16' if setup.mixed_precision else 'float32'}{', XLA' * setup.jit}",
     }
 
@@ -145,7 +146,7 @@ def startup(setup, subjects=8):
         data = pathlib.Path(scratch, "data")
         phantom.write(data, num_training=subjects, num_testing=1)
         arguments = [f"--data_dir={data}", f"--cache_dir={scratch}/cache", "--ntr=3"]
-        arguments += [f"--size={setup.size}", f"--pixel_mm={setup.pixel_mm}"]
+        arguments += ["--size={},{}".format(*setup.shape), f"--pixel_mm={setup.pixel_mm}"]
         arguments += [f"--batch_size={setup.batch_size}", f"--width={setup.width}"]
         for name in ("cold", "warm"):
             seconds = until_first_step([*arguments, f"--runs_dir={scratch}/{name}"])

@@ -21,7 +21,7 @@ NUM_CLASSES = len(CLASSES) + 1
 class Setup:
     """The grid, the batch, and how a step is computed."""
 
-    size: int  # of the square grid, pixels
+    shape: tuple[int, int]  # rows and columns of the grid
     batch_size: int
     width: int  # channels of the U-Net's first level
     mixed_precision: bool = False
@@ -31,7 +31,7 @@ class Setup:
     @property
     def pixel_mm(self):
         """The grid covers what the paper's does."""
-        return 1.33 * boundary.PAPER_SIZE / self.size
+        return 1.33 / boundary.grid_scale(self.shape)
 
 
 def matrix_product(side=4096):
@@ -41,14 +41,14 @@ def matrix_product(side=4096):
     return lambda: product().numpy(), 2 * side**3
 
 
-def make_slices(size, count=64):
+def make_slices(shape, count=64):
     """Synthetic slices with discs for labels, as `pipeline.batches` takes them."""
-    y, x = np.mgrid[:size, :size]
-    radius = np.hypot(y - size / 2, x - size / 2) * boundary.PAPER_SIZE / size
+    y, x = np.indices(shape) - np.reshape(shape, (2, 1, 1)) / 2
+    radius = np.hypot(y, x) / boundary.grid_scale(shape)
     label_map = np.select([radius < 20, radius < 30, radius < 45], [3, 2, 1]).astype(np.uint8)
     distance = boundary.distance(label_map, NUM_CLASSES)
     return {
-        "images": np.random.default_rng(0).random((count, size, size, 1), np.float32),
+        "images": np.random.default_rng(0).random((count, *shape, 1), np.float32),
         "label_maps": np.tile(label_map, (count, 1, 1)),
         "distance": np.tile(distance, (count, 1, 1)),
     }
@@ -56,7 +56,7 @@ def make_slices(size, count=64):
 
 def batches(setup, method, count):
     """`count` batches of synthetic slices, as training sees them."""
-    slices = make_slices(setup.size)
+    slices = make_slices(setup.shape)
     how = setup.batch_size, 0, count, 0, setup.jit  # as training does: see its `parallel`
     return pipeline.batches(slices, NUM_CLASSES, method, *how)
 
@@ -65,7 +65,7 @@ def make_network(setup):
     """The U-Net with its first weights, which are the same at every call."""
     keras.utils.set_random_seed(0)
     dtype = "mixed_bfloat16" if setup.mixed_precision else "float32"
-    return unet.build_unet(setup.size, NUM_CLASSES, setup.width, dtype)
+    return unet.build_unet(setup.shape, NUM_CLASSES, setup.width, dtype)
 
 
 def make_step(setup, method, network=None, kind=Trainer, steps=1):
@@ -117,7 +117,7 @@ def make_case(settings):
 
 def volume_parts(setup):
     """Functions that prepare and score a phantom volume, by name, and the number of its slices."""
-    settings = preprocess.Settings(NUM_CLASSES, setup.size, setup.pixel_mm)
+    settings = preprocess.Settings(NUM_CLASSES, setup.shape, setup.pixel_mm)
     plain = dataclasses.replace(settings, n4_shrink=0)
     image, probabilities, case = make_case(settings)
     network = make_network(dataclasses.replace(setup, mixed_precision=False))

@@ -16,9 +16,7 @@ class Dataset:
 
     read: Callable  # directory -> Collection
     pixel_mm: float | None  # None: proposed from the data's own spacings
-    size: (
-        int | None
-    )  # pixels across the square grid; None: proposed from the data's own extents
+    size: int | None  # pixels across a square grid; None: proposed from the data's own extents
     num_validation: int
     num_test: int | None  # None: a fifth of the pool; unused where the folders fix it
     source: str

@@ -8,24 +8,14 @@ import SimpleITK as sitk
 from bwcr_tf import boundary
 from bwcr_tf.data import scans
 from bwcr_tf.data.normalization import normalize
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that preprocessing depends on, besides the files."""
-
-    num_classes: int
-    size: int = boundary.PAPER_SIZE
-    pixel_mm: float = 1.33
-    orientation: str = "LPS"  # of the array's axes x, y, z; z is the slice axis
-    n4_shrink: int = 4  # in plane, while estimating the bias field; 0 leaves N4 out
+from bwcr_tf.data.settings import Settings
 
 
 def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     """Settings for a collection: what is given, else the data set's, else from the data itself.
 
-    The data's own are the median spacing, and the smallest grid in steps of 16 pixels that
-    holds 95 % of the volumes in plane. The orientation is the most frequent one.
+    The data's own are the median spacing, and for rows and columns each the smallest multiple of
+    16 pixels that holds 95 % of the volumes. The orientation is the most frequent one.
     """
     headers = [
         scans.read_header(volume.image)
@@ -37,8 +27,10 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     in_plane = np.array([spacing[:2] for found, _, spacing in headers if found == code])
     extent_mm = in_plane * [size_xy[:2] for found, size_xy, _ in headers if found == code]
     pixel_mm = pixel_mm or dataset.pixel_mm or float(f"{np.median(in_plane):.4g}")
-    pixels = np.percentile(extent_mm.max(axis=1), 95) / pixel_mm
-    size = size or dataset.size or 16 * int(np.ceil(pixels / 16))
+    columns_rows = 16 * np.ceil(np.percentile(extent_mm, 95, axis=0) / pixel_mm / 16).astype(
+        int
+    )
+    size = size or dataset.size or tuple(columns_rows[::-1])
     return Settings(collection.num_classes, size, pixel_mm, code, n4_shrink)
 
 
@@ -99,15 +91,15 @@ def network_grid(image, settings):
     """The Grid that `image` is resampled to: same centre in plane, slices untouched."""
     oriented = sitk.DICOMOrient(image, settings.orientation)
     width, height, depth = oriented.GetSize()
-    half = (settings.size - 1) / 2
+    rows, columns = settings.shape
     spacing = (settings.pixel_mm, settings.pixel_mm, oriented.GetSpacing()[2])
     center = oriented.TransformContinuousIndexToPhysicalPoint(
         ((width - 1) / 2, (height - 1) / 2, 0)
     )
     axes = np.reshape(oriented.GetDirection(), (3, 3))
-    origin = np.array(center) - axes @ (half * settings.pixel_mm, half * settings.pixel_mm, 0)
-    size = (settings.size, settings.size, depth)
-    return Grid(size, spacing, tuple(origin), oriented.GetDirection())
+    half_mm = [(side - 1) / 2 * settings.pixel_mm for side in (columns, rows)]
+    origin = np.array(center) - axes @ (*half_mm, 0)
+    return Grid((columns, rows, depth), spacing, tuple(origin), oriented.GetDirection())
 
 
 def cut_across(grid, settings):

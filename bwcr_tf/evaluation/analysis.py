@@ -20,7 +20,7 @@ def measure(probabilities, case):
     Args:
       probabilities: [Z, H, W, C] on the grid of `case`, a preprocess.Case.
     """
-    scale = case.label_map.shape[-1] / boundary.PAPER_SIZE
+    scale = boundary.grid_scale(case.label_map.shape[1:])
     sums = {
         "reliability": metrics.reliability(probabilities, case.label_map),
         "distance": by_distance(probabilities, case.label_map, case.distance),

@@ -29,7 +29,7 @@ def fractions(case, num_classes):
 def measure(probabilities, case):
     """Sums over one volume, as dicts of arrays; `probabilities` [Z, H, W, C] are on its grid."""
     true = fractions(case, probabilities.shape[-1])
-    radius = RADIUS * case.label_map.shape[-1] / boundary.PAPER_SIZE
+    radius = RADIUS * boundary.grid_scale(case.label_map.shape[1:])
     near = (case.distance < radius) | (true[..., 0] < 0.99)
     return {
         "near": error(probabilities, case.label_map, true, near),

@@ -28,7 +28,7 @@ For research; not a medical device.
 - Calibration subjects: {calibration}.
 - Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
 - Flags: {flags}.
-- Preprocessing: {n4}, 2nd and 98th percentile to [0, 1]; {size} x {size} pixels of
+- Preprocessing: {n4}, 2nd and 98th percentile to [0, 1]; {rows} x {columns} pixels of
   {pixel_mm:g} mm, array axes {orientation}, slices as they are.
 
 ## Measured
@@ -42,7 +42,7 @@ Calibration {kind}: {map}
 
 - It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
   slices were cut in another plane is outside what it was trained on.
-- What is outside the central {extent:.0f} x {extent:.0f} mm is called background, for certain.
+- What is outside the central {extent} mm is called background, for certain.
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
 - The signature `slices` does no N4 and knows no padding: where N4 is named above, its images differ
@@ -57,7 +57,7 @@ Calibration {kind}: {map}
 or, in Python with TensorFlow alone:
 
     model = tf.saved_model.load("saved_model")
-    model.signatures["serving_default"](image=image)  # [N, {size}, {size}, 1] float32 in [0, 1]
+    model.signatures["serving_default"](image=image)  # [N, {rows}, {columns}, 1] float32 in [0, 1]
     model.signatures["slices"](image=image, spacing_mm=spacing_mm)  # raw [N, h, w], [2]; no N4
 
 `logits` are after the calibration map. model.json has the preprocessing.
@@ -99,9 +99,10 @@ def to_markdown(folder):
         hash=spec.hash,
         flags=" ".join(f"--{name}={value}" for name, value in sorted(shown.items())),
         n4=f"N4 (shrink {settings.n4_shrink})" if settings.n4_shrink else "no N4",
-        size=settings.size,
+        rows=settings.shape[0],
+        columns=settings.shape[1],
         pixel_mm=settings.pixel_mm,
-        extent=settings.size * settings.pixel_mm,
+        extent=" x ".join(f"{side * settings.pixel_mm:.0f}" for side in settings.shape),
         orientation=settings.orientation,
         calibration=", ".join(spec.calibration) or calibration_words.NONE_ASIDE[own],
         kind=found.kind,

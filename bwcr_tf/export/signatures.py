@@ -45,12 +45,12 @@ def raw_server(network, pixel_mm):
     without its care for padding and hot pixels. So a model that was trained with N4 gets images
     that differ from those of training: bwcr_tf.predict gives its full accuracy.
     """
-    size = network.input_shape[1]
+    sides = network.input_shape[1:3]
 
     def serve(image, spacing_mm):
         shape = tf.shape(image)[1:]  # rows and columns, as spacing_mm
-        there = [interpolation(size, shape[i], pixel_mm / spacing_mm[i]) for i in range(2)]
-        back = [interpolation(shape[i], size, spacing_mm[i] / pixel_mm) for i in range(2)]
+        there = [interpolation(sides[i], shape[i], pixel_mm / spacing_mm[i]) for i in range(2)]
+        back = [interpolation(shape[i], sides[i], spacing_mm[i] / pixel_mm) for i in range(2)]
         resampled = tf.einsum("Hh,Ww,nhw->nHW", *there, rescale(image))
         probabilities = tf.nn.softmax(network(resampled[..., None], training=False))
         foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])

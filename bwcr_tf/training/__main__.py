@@ -29,7 +29,7 @@ def define_flags():
     flags.DEFINE_integer("steps", 50000, "Training steps.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
     flags.DEFINE_float("learning_rate", 1e-4, "Adam's; it falls linearly to 1e-3 of that.", 0.0)
-    flags.DEFINE_integer("size", None, "Side of the square grid, pixels. [the data set's]", 16)
+    flags.DEFINE_string("size", None, "Grid: rows,columns, or a square's side. [the data set's]")
     flags.DEFINE_float("pixel_mm", None, "Pixel spacing, mm. [the data set's]", 1e-3, 100.0)
     flags.DEFINE_integer("n4_shrink", 4, "In-plane shrink factor in N4; 0: no N4.", lower_bound=0)
     flags.DEFINE_integer("width", 16, "Channels of the U-Net's first level.", lower_bound=1)

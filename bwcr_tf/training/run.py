@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from bwcr_tf import pipeline, unet
 from bwcr_tf.data import cache, datasets, preprocess, splits
+from bwcr_tf.data.settings import parse_size
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
@@ -29,8 +30,7 @@ def find_data(options, directory):
     Raises:
       DataError: there are no data, or the grid's size cannot be pooled.
     """
-    if options.size and options.size % 16:
-        raise DataError(f"size={options.size}: expected a multiple of 16, for four poolings")
+    size = options.size and parse_size(options.size)
     directory = pathlib.Path(directory)
     if options.dataset == "phantom":
         phantom.write(directory)
@@ -41,7 +41,7 @@ def find_data(options, directory):
     settings = preprocess.propose(
         collection,
         datasets.DATASETS[options.dataset],
-        options.size,
+        size,
         options.pixel_mm,
         options.n4_shrink,
     )
@@ -67,9 +67,9 @@ def train(folder, spec, subjects, options, flags):
     for part in ("validation", "calibration"):
         cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(seed(options))
-    size, num_classes = spec.settings.size, spec.settings.num_classes
-    trainer = build_trainer(size, num_classes, options)
-    network = unet.build_unet(size, num_classes, options.width)  # for the averages
+    shape, num_classes = spec.settings.shape, spec.settings.num_classes
+    trainer = build_trainer(shape, num_classes, options)
+    network = unet.build_unet(shape, num_classes, options.width)  # for the averages
     monitor = Monitor(folder, flags, spec.classes)
     selection = Selection(
         trainer,
@@ -113,10 +113,10 @@ def radius(method):
     return getattr(method.consistency_weight, "keywords", {}).get("radius")
 
 
-def build_trainer(size, num_classes, options):
+def build_trainer(shape, num_classes, options):
     """The compiled Trainer that the options ask for."""
     dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
-    network = unet.build_unet(size, num_classes, options.width, dtype)
+    network = unet.build_unet(shape, num_classes, options.width, dtype)
     trainer = Trainer(network, find_method(options), options.consistency_scale)
     rate = keras.optimizers.schedules.PolynomialDecay(
         options.learning_rate, options.steps, 1e-3 * options.learning_rate
@@ -168,6 +168,6 @@ def describe(folder, spec, cases, start, options):
         count = sum(len(case.image) for case in found)
         print(f"{part:12}{len(getattr(spec, part))} subjects, {count} slices")
     print(f"test        {len(spec.test)} subjects")
-    print(f"grid        {grid.size} x {grid.size} at {grid.pixel_mm:g} mm")
+    print("grid        {} x {} at {:g} mm".format(*grid.shape, grid.pixel_mm))
     print(f"method      {options.method}, {views} view(s), on {device}")
     print(f"steps       {options.steps}, {start} done before; run folder {folder}", flush=True)

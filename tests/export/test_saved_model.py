@@ -22,7 +22,7 @@ DESCRIPTION = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm"
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(3)
-    network = unet.build_unet(SIZE, 3, width=2)
+    network = unet.build_unet((SIZE, SIZE), 3, width=2)
     layer = network.get_layer("logits")
     layer.set_weights([5 * layer.get_weights()[0], np.array([0.2, 0, -0.1])])
     return network

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     """A folder with what the page starts from: models/heart/1 and volume.npy; and the answer."""
     folder = tmp_path_factory.mktemp("serving")
     keras.utils.set_random_seed(3)
-    network = unet.build_unet(SIZE, 3, width=2)
+    network = unet.build_unet((SIZE, SIZE), 3, width=2)
     layer = network.get_layer("logits")
     layer.set_weights([5 * layer.get_weights()[0], np.array([0.2, 0, -0.1])])
     description = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}

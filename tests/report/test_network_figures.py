@@ -21,7 +21,7 @@ def drawn(monkeypatch):
 
 
 def test_figure_4_is_drawn_by_the_networks_of_the_runs(drawn, tmp_path):
-    unet.save(unet.build_unet(32, 4, width=4), tmp_path / "best.keras")
+    unet.save(unet.build_unet((32, 32), 4, width=4), tmp_path / "best.keras")
     spec = SimpleNamespace(
         classes=("RV", "MYO", "LV"), settings=Settings(4, 32, 8.0, n4_shrink=0)
     )
@@ -40,7 +40,7 @@ def annotated(tmp_path, names, seed=0):
     """A run of DA, its network drawn by `seed`, on cases that two annotators outline."""
     folder = tmp_path / f"run{seed}"
     folder.mkdir()
-    unet.save(unet.build_unet(32, 2, width=4), folder / "best.keras")
+    unet.save(unet.build_unet((32, 32), 2, width=4), folder / "best.keras")
     spec = RunSpec("annotators", ("class1",), Settings(2, 32, 1.5, n4_shrink=0), (), (), names)
     flags = {"data_dir": str(tmp_path / "data"), "dataset": "annotators"}
     return SimpleNamespace(

@@ -245,9 +245,9 @@ def test_averages_that_are_not_finite_are_neither_kept_nor_saved(acdc, tmp_path)
     case = cache.prepare(datasets.find("acdc", acdc).pool[:1], settings, tmp_path / "cache", 1)[
         0
     ]
-    trainer = Trainer(unet.build_unet(32, 4, 4), METHODS["da"], 2.0)
+    trainer = Trainer(unet.build_unet((32, 32), 4, 4), METHODS["da"], 2.0)
     trainer.compile(keras.optimizers.Adam(1e-3))
-    network, folder = unet.build_unet(32, 4, 4), tmp_path / "run"
+    network, folder = unet.build_unet((32, 32), 4, 4), tmp_path / "run"
     selection = Selection(trainer, network, [case], folder, 1, 9, lambda *_: None)
     trainer.averages[-1].assign(trainer.averages[-1] * np.nan)
     with pytest.raises(NotFinite, match="step 1: the averages' predictions are not finite"):
