@@ -50,6 +50,23 @@ def test_identity_parameters_change_nothing():
     np.testing.assert_allclose(y, x, atol=1e-6)
 
 
+@pytest.mark.parametrize("name, value", [("blur_sigma", 1.5), ("sharpening", 2.0)])
+def test_a_part_of_a_square_with_its_longer_side_is_blurred_and_sharpened_as_there(name, value):
+    parameters = identity(2) | {name: tf.fill([2, 1, 1, 1], value)}
+    square, seed = images(2, 96), tf.constant([0, 0])
+    whole = intensity.apply(square, parameters, seed)[:, 40:56, 10:-10]
+    for part in (square[:, 32:64], square[:, 24:72]):
+        middle = part.shape[1] // 2
+        found = intensity.apply(part, parameters, seed)[:, middle - 8 : middle + 8, 10:-10]
+        np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+def test_the_narrowest_grids_can_be_blurred():
+    x = tf.random.stateless_uniform([2, 16, 768, 1], [0, 0])
+    parameters = identity(2) | {"blur_sigma": tf.fill([2, 1, 1, 1], 1.5)}
+    assert np.isfinite(intensity.apply(x, parameters, tf.constant([0, 0]))).all()
+
+
 def test_gamma_equals_torchvision():
     golden = np.load(GOLDEN / "transforms.npz")
     x = tf.constant(np.tile(golden["gamma_image"][None, ..., None], (3, 1, 1, 1)))

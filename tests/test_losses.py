@@ -217,6 +217,8 @@ def test_boundary_ramp_is_equation_3(r, expected):
     np.testing.assert_allclose(weight(tf.fill([192], float(r))), expected, rtol=1e-5)
     half = weight(tf.fill([96], r / 2))  # the same place on a grid of half the resolution
     np.testing.assert_allclose(half, expected, rtol=1e-5)
+    for shape in ([2, 96, 16], [2, 16, 96]):  # R is that of the smallest square around the grid
+        np.testing.assert_allclose(weight(tf.fill(shape, r / 2)), expected, rtol=1e-5)
 
 
 def test_only_consistency_methods_have_two_views():

@@ -15,14 +15,14 @@ from bwcr_tf.export import calibrated, saved_model
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints
 
-SIZE, PIXEL_MM = 32, 2.0
+SHAPE, PIXEL_MM = (32, 48), 2.0
 DESCRIPTION = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}
 
 
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(3)
-    network = unet.build_unet((SIZE, SIZE), 3, width=2)
+    network = unet.build_unet(SHAPE, 3, width=2)
     layer = network.get_layer("logits")
     layer.set_weights([5 * layer.get_weights()[0], np.array([0.2, 0, -0.1])])
     return network
@@ -36,7 +36,7 @@ def served(network, tmp_path_factory):
 
 
 def images(count):
-    return np.random.default_rng(count).random((count, SIZE, SIZE, 1), np.float32)
+    return np.random.default_rng(count).random((count, *SHAPE, 1), np.float32)
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -65,7 +65,7 @@ def raw_scan(shape, spacing):
     ],
 )
 def test_slices_signature_equals_preprocessing_without_n4(shape, spacing, network, served):
-    settings = preprocess.Settings(3, SIZE, PIXEL_MM, n4_shrink=0)
+    settings = preprocess.Settings(3, SHAPE, PIXEL_MM, n4_shrink=0)
     image = raw_scan(shape, spacing)
     grid = preprocess.network_grid(image, settings)
     slices = preprocess.resample(preprocess.normalize(image, settings), grid)
@@ -101,7 +101,7 @@ def test_missing_and_broken_weights_are_errors(tmp_path):
 def write_run(folder, network):
     from bwcr_tf.training import run_folder
 
-    settings = preprocess.Settings(3, SIZE, PIXEL_MM, n4_shrink=0)
+    settings = preprocess.Settings(3, SHAPE, PIXEL_MM, n4_shrink=0)
     spec = run_folder.RunSpec("phantom", ("A", "B"), settings, ("p1",), ("p2",), ("p3",))
     run_flags = {
         "method": "da",

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gc
 import os
 import pathlib
@@ -177,6 +178,20 @@ def test_what_the_grid_does_not_cover_is_background(model):
     image = sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)  # 150 > 72 mm
     found = segmentation.predict(image, model)
     assert (found[:, :25, :, 0] == 1).all() and (found[:, 30:70, 30:70, 0] < 0.5).any()
+
+
+def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
+    model, intensity_model
+):
+    """Their pixels have the same places; away from the edge, the network sees the same there."""
+    rectangle = segmentation.load(intensity_model(dataclasses.replace(SETTINGS, size=(32, 48))))
+    image = scan(
+        shape=(3, 52, 44), spacing=(1.5, 1.5, 8.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    )
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    square, found = (segmentation.predict(image, m) for m in (model, rectangle))
+    np.testing.assert_allclose(found[:, 11:-11], square[:, 11:-11], atol=1e-5)
+    assert (found[:, :9, :, 0] == 1).all() and (square[:, :9, :, 0] < 1).any()
 
 
 def write_nifti(path, spacing, value=None):

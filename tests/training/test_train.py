@@ -131,6 +131,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
 
 def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc, tmp_path):
     flags = "--method=da", "--steps=2", "--num_calibration=3", "--calibration=beta", "--ntr=2"
+    flags += ("--size=32,48",)
     run("train.py", *train_flags(acdc, tmp_path, *flags))
     folder = tmp_path / "runs/acdc/ntr2/da/run1"
     split = json.loads((folder / "split.json").read_text())
@@ -150,6 +151,7 @@ def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc
     assert before != after
     card = (folder / "MODEL_CARD.md").read_text()
     assert f"Calibration subjects: {', '.join(split['calibration'])}." in card
+    assert split["settings"]["size"] == [32, 48] and "32 x 48 pixels" in card
 
 
 def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
@@ -296,6 +298,8 @@ def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, tra
         (["--steps=many"], "flag --steps=many"),
         (["--ntr=7"], "ntr=7: expected 1 to 5"),
         (["--size=40"], "size=40: expected a multiple of 16"),
+        (["--size=160,220"], "size=160,220: expected a multiple of 16"),
+        (["--size=32,48,64"], "size=32,48,64: expected a multiple of 16"),
     ],
 )
 def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
@@ -367,5 +371,5 @@ def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
         "--calibration=none",
     ]
     printed = run("train.py", *flags, "--n4_shrink=0").stdout
-    assert "classes anterior, posterior" in printed and "64 x 64 at 1 mm" in printed
+    assert "classes anterior, posterior" in printed and "64 x 48 at 1 mm" in printed
     assert (pathlib.Path(tmp_path) / "nnunet/ntr2/mls/run1/saved_model/saved_model.pb").exists()
