@@ -21,14 +21,16 @@ RANGES = {
 _SHARPENING_SIGMA = 1.0  # px of the paper's grid: the blur in I + a (I - blur(I))
 
 
-def sample(count, seed, probability=0.5):
-    """Parameters of `count` images: name -> [count, 1, 1, 1], each active with `probability`.
+def sample(count, channels, seed, probability=0.5):
+    """Parameters of `count` images: name -> [count, 1, 1, channels].
 
-    Scale and shift share one gate: together they are one transform of the paper's list.
+    Each is active with `probability`, independently for each channel of each image. Scale and
+    shift share one gate: together they are one transform of the paper's list.
     """
     gate_seed, value_seed = tf.unstack(tf.random.split(seed))
-    gates = tf.random.stateless_uniform([len(RANGES), count, 1, 1, 1], gate_seed) < probability
-    unit = tf.random.stateless_uniform([len(RANGES), count, 1, 1, 1], value_seed)
+    shape = [len(RANGES), count, 1, 1, channels]
+    gates = tf.random.stateless_uniform(shape, gate_seed) < probability
+    unit = tf.random.stateless_uniform(shape, value_seed)
     active = dict(zip(RANGES, tf.unstack(gates), strict=True))
     active["shift"] = active["scale"]
     return {
@@ -40,38 +42,36 @@ def sample(count, seed, probability=0.5):
 
 
 def apply(images, parameters, seed):
-    """Images [B, H, W, 1] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
+    """Images [B, H, W, K] in [0, 1] after gamma, scale and shift, blur, sharpening and noise."""
     pixels = grid_scale(images.shape[1:3])
     radius = max(6, math.ceil(4 * pixels * RANGES["blur_sigma"][1]))
     radius = min(radius, min(images.shape[1:3]) - 1)  # what can be reflected
     images = tf.pow(tf.maximum(images, 0.0), parameters["gamma"])
     images = parameters["scale"] * images + parameters["shift"]
     images = blur(images, pixels * parameters["blur_sigma"], radius)
-    sharpening_sigma = tf.fill(tf.shape(images)[:1], pixels * _SHARPENING_SIGMA)
-    unsharp = images - blur(images, sharpening_sigma, radius)
+    unsharp = images - blur(images, tf.fill([1, 1, 1, 1], pixels * _SHARPENING_SIGMA), radius)
     images += parameters["sharpening"] * unsharp
     return images + parameters["noise_sd"] * tf.random.stateless_normal(tf.shape(images), seed)
 
 
 def randomize(images, seed):
-    """Images [B, H, W, 1] under newly sampled intensity transforms, a pure function of `seed`."""
+    """Images [B, H, W, K] under newly sampled intensity transforms, a pure function of `seed`."""
     draw_seed, noise_seed = tf.unstack(tf.random.split(seed))
-    return apply(images, sample(tf.shape(images)[0], draw_seed), noise_seed)
+    parameters = sample(tf.shape(images)[0], images.shape[-1], draw_seed)
+    return apply(images, parameters, noise_seed)
 
 
 def blur(images, sigma, radius=6):
-    """Gaussian blur of images [B, H, W, 1] by `sigma` pixels (one per image), borders reflected.
+    """Gaussian blur of images [B, H, W, K] by `sigma` pixels [B, 1, 1, K], borders reflected.
 
     The kernel is cut at `radius` pixels (`apply` gives 4 sigma of the largest drawn) and sums to
     one; sigma 0 changes nothing. tensorflow-addons' `gaussian_filter2d` takes no sigma per image.
     """
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    sigma = tf.maximum(tf.reshape(sigma, [-1, 1]), 1e-3)
-    kernel = tf.nn.softmax(-0.5 * (offsets / sigma) ** 2)[
-        ..., None, None, None
-    ]  # [B, K, 1, 1, 1]
+    sigma = tf.maximum(sigma, 1e-3)[..., None]
+    kernel = tf.nn.softmax(-0.5 * (offsets / sigma) ** 2)  # [B, 1, 1, K, 2 radius + 1]
     height, width = images.shape[1:3]
     padded = tf.pad(images, [[0, 0], [radius, radius], [0, 0], [0, 0]], "REFLECT")
-    images = sum(kernel[:, k] * padded[:, k : k + height] for k in range(2 * radius + 1))
+    images = sum(kernel[..., k] * padded[:, k : k + height] for k in range(2 * radius + 1))
     padded = tf.pad(images, [[0, 0], [0, 0], [radius, radius], [0, 0]], "REFLECT")
-    return sum(kernel[:, k] * padded[:, :, k : k + width] for k in range(2 * radius + 1))
+    return sum(kernel[..., k] * padded[:, :, k : k + width] for k in range(2 * radius + 1))

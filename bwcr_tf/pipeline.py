@@ -12,7 +12,7 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
     it would have seen. Slices are shuffled anew in every epoch and drawn without replacement.
 
     Args:
-      slices: dict of arrays, `images` [N, H, W, 1], `label_maps` [N, H, W], `distance` [N, H, W].
+      slices: dict of arrays, `images` [N, H, W, K], `label_maps` [N, H, W], `distance` [N, H, W].
         Fractions [N, H, W, C] may stand in place of label maps, as in `metrics`. With
         `annotations` [N, 2], the last two are of M rows, one for each annotator of a slice: it
         holds a slice's first row and how many follow, of which each step draws one.
@@ -34,10 +34,10 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
 def make_batch(slices, num_classes, method, batch_size, step, seed):
     """The batch of `step`, a dict of
 
-    views [V, B, H, W, 1], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions)
+    views [V, B, H, W, K], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions)
     and distance [B, H, W] in pixels.
     """
-    count, *shape, _ = slices["images"].shape
+    count, *shape, channels = slices["images"].shape
     seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
     affine_seed, intensity_seed = tf.unstack(tf.random.split(seeds))
     rows = label_rows = slice_indices(step, batch_size, count, seed)
@@ -51,7 +51,7 @@ def make_batch(slices, num_classes, method, batch_size, step, seed):
         views = intensity.randomize(project(views, view_to_image), intensity_seed)
     by_view = [method.num_views, batch_size]
     return {
-        "views": tf.reshape(views, [*by_view, *shape, 1]),
+        "views": tf.reshape(views, [*by_view, *shape, channels]),
         "view_to_image": tf.reshape(view_to_image, [*by_view, 3, 3]),
         "labels": labels if labels.shape.rank == 4 else tf.one_hot(labels, num_classes),
         "distance": tf.gather(slices["distance"], label_rows),

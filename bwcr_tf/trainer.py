@@ -10,7 +10,7 @@ class Trainer(keras.Model):
     """Trains `network` by a method's objective and keeps the average of its weights.
 
     Args:
-      network: keras.Model, images [B, H, W, 1] -> logits [B, H, W, C].
+      network: keras.Model, images [B, H, W, K] -> logits [B, H, W, C].
       method: the row of `methods.METHODS` that fills in L_S, L_C and lambda(r).
       consistency_scale: factor on lambda(r), for Table 1.
       decay: of the exponential moving average of all weights, BatchNorm's statistics included.

@@ -51,8 +51,8 @@ def _block(x, filters, name, dtype):
     return x
 
 
-def build_unet(shape, num_classes, width=16, dtype="float32"):
-    """Keras model of a grid `shape` (H, W): images [B, H, W, 1] -> logits [B, H, W, C] float32.
+def build_unet(shape, num_classes, width=16, dtype="float32", channels=1):
+    """Keras model of a grid `shape` (H, W): images [B, H, W, K] -> logits [B, H, W, C] float32.
 
     Five levels of width (1, 2, 4, 8, 8) x `width`, max-pooling down and bilinear upsampling, skip
     connections concatenated: the authors' 0.84 M weights at width 16 and four classes. `dtype` is
@@ -63,7 +63,7 @@ def build_unet(shape, num_classes, width=16, dtype="float32"):
     """
     if any(side % 16 for side in shape):
         raise ValueError(f"shape {shape}: each side must be a multiple of 16 (four poolings)")
-    x = image = keras.Input((*shape, 1), name="image")
+    x = image = keras.Input((*shape, channels), name="image")
     skips = []
     for level, factor in enumerate((1, 2, 4, 8)):
         x = _block(x, factor * width, f"down{level}", dtype)

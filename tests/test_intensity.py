@@ -32,15 +32,14 @@ def apply(seed=(0, 0), **changed):
 
 def test_blur_equals_tensorflow_addons_with_a_sigma_for_each_image():
     golden = np.load(GOLDEN / "tfa.npz")
-    blurred = intensity.blur(
-        tf.constant(golden["blur_images"]), tf.constant(golden["blur_sigmas"], tf.float32)
-    )
+    sigmas = tf.constant(golden["blur_sigmas"].reshape(-1, 1, 1, 1), tf.float32)
+    blurred = intensity.blur(tf.constant(golden["blur_images"]), sigmas)
     np.testing.assert_allclose(blurred, golden["blur_reflect_tfa"], atol=2e-6)
 
 
 def test_blur_equals_torchvision():
     golden = np.load(GOLDEN / "transforms.npz")
-    sigmas = tf.constant(golden["blur_sigmas"], tf.float32)
+    sigmas = tf.constant(golden["blur_sigmas"].reshape(-1, 1, 1, 1), tf.float32)
     blurred = intensity.blur(tf.constant(golden["blur_images"][..., None]), sigmas)
     np.testing.assert_allclose(blurred[..., 0], golden["blur_torchvision"], atol=2e-6)
 
@@ -105,7 +104,7 @@ def test_noise_has_the_drawn_standard_deviation():
 @pytest.mark.parametrize("name", intensity.RANGES)
 def test_draw_is_within_range_for_half_of_the_images(name):
     low, high, unchanged = intensity.RANGES[name]
-    values = intensity.sample(4000, tf.constant([5, 6]))[name].numpy().ravel()
+    values = intensity.sample(4000, 1, tf.constant([5, 6]))[name].numpy().ravel()
     active = values[values != unchanged]
     assert active.min() >= low and active.max() <= high
     assert active.size == pytest.approx(2000, abs=150)
@@ -121,3 +120,33 @@ def test_randomize_is_a_function_of_its_seed_also_in_a_dataset():
     np.testing.assert_allclose(next(iter(mapped)), eager, atol=1e-6)
     other = intensity.randomize(x, tf.constant([7, 9]))
     assert np.abs(other - eager).max() > 0.01
+
+
+@pytest.mark.parametrize("name", intensity.RANGES)
+def test_each_channel_of_each_image_has_its_own_gate_and_value(name):
+    unchanged = intensity.RANGES[name][2]
+    first, second = intensity.sample(4000, 2, tf.constant([5, 6]))[name].numpy()[:, 0, 0].T
+    both = (first != unchanged) & (second != unchanged)
+    assert both.sum() == pytest.approx(1000, abs=100)
+    assert np.abs(np.corrcoef(first[both], second[both])[0, 1]) < 0.1
+
+
+def test_channels_are_transformed_as_images_of_their_own():
+    parameters = intensity.sample(3, 2, tf.constant([1, 9])) | {"noise_sd": 0.0}
+    x = tf.reshape(images(6, 32), [3, 2, 32, 32])
+    together = intensity.apply(tf.transpose(x, [0, 2, 3, 1]), parameters, tf.constant([0, 0]))
+    for k in range(2):
+        alone = {
+            name: value if name == "noise_sd" else value[..., k : k + 1]
+            for name, value in parameters.items()
+        }
+        expected = intensity.apply(x[:, k, ..., None], alone, tf.constant([0, 0]))
+        np.testing.assert_allclose(together[..., k : k + 1], expected, atol=1e-6)
+        assert np.abs(expected - x[:, k, ..., None]).max() > 0.01
+
+
+def test_noise_of_the_channels_of_an_image_differs():
+    parameters = identity(4) | {"noise_sd": tf.fill([4, 1, 1, 1], 0.1)}
+    x = tf.zeros([4, 32, 32, 2])
+    noise = intensity.apply(x, parameters, tf.constant([0, 0])).numpy().reshape(-1, 2)
+    assert np.abs(np.corrcoef(noise.T)[0, 1]) < 0.1

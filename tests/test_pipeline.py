@@ -79,3 +79,14 @@ def test_stored_matrix_inverts_the_view(monkeypatch):
     kept = inner.numpy() > 0.999
     assert kept.mean() > 0.5
     assert np.abs(back - data["images"][:1])[kept].max() < 0.01
+
+
+def test_channels_share_the_geometric_transform_and_not_those_of_intensity(monkeypatch):
+    data = slices() | {"images": np.repeat(slices()["images"], 2, axis=-1)}
+    batch = next(pipeline.batches(data, 3, METHODS["da"], 16, 0, 1, 0).as_numpy_iterator())
+    assert batch["views"].shape == (1, 16, 32, 32, 2)
+    differ = np.abs(np.diff(batch["views"], axis=-1)).max(axis=(2, 3, 4)) > 1e-3
+    assert differ.mean() > 0.9
+    monkeypatch.setattr(pipeline.intensity, "randomize", lambda images, seed: images)
+    batch = next(pipeline.batches(data, 3, METHODS["da"], 16, 0, 1, 0).as_numpy_iterator())
+    np.testing.assert_array_equal(batch["views"][..., 0], batch["views"][..., 1])

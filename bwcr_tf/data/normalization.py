@@ -10,24 +10,28 @@ PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
 MIN_SHARE = 0.005  # of the pixels in the mask of N4, which else would follow a few bright spots
 
 
-def normalize(image, settings):
+def normalize(image, settings, window=None):
     """N4, then the 2nd and 98th percentile to 0 and 1, clipped (Sec. 4): a sitk.Image.
 
-    What is not measured (`measured.mask`) counts in neither, and becomes 0.
+    What is not measured (`measured.mask`) counts in neither, and becomes 0. With a `window`
+    (low, high), these values become 0 and 1 instead, without N4: CT has no bias field.
     """
-    padding = measured.padding(image)
-    if settings.n4_shrink:
+    padding, n4_shrink = measured.padding(image), 0 if window else settings.n4_shrink
+    if n4_shrink:
         image = sitk.DICOMOrient(image, settings.orientation)
     mask = measured.mask(image, padding)
     image = measured.without_outliers(image, mask)
-    if settings.n4_shrink:
-        image = correct_bias(image, settings.n4_shrink, mask)
-    pixels = sitk.GetArrayViewFromImage(image)[mask]
-    low, high = np.percentile(pixels, PERCENTILES)
-    if high <= low:  # more than 96 % of the pixels alike
-        low, high = pixels.min(), pixels.max()
+    if n4_shrink:
+        image = correct_bias(image, n4_shrink, mask)
+    low, high = window or _percentiles(sitk.GetArrayViewFromImage(image)[mask])
     scaled = sitk.Clamp((image - float(low)) / float(high - low), sitk.sitkFloat32, 0.0, 1.0)
     return scaled if mask.all() else sitk.Mask(scaled, _image_of(mask, image))
+
+
+def _percentiles(pixels):
+    """The values that become 0 and 1: PERCENTILES, or the extremes where these are one value."""
+    low, high = np.percentile(pixels, PERCENTILES)
+    return (low, high) if high > low else (pixels.min(), pixels.max())
 
 
 def correct_bias(image, shrink, mask=None):

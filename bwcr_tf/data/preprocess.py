@@ -66,7 +66,7 @@ class Case:
 
     name: str
     subject: str
-    image: np.ndarray  # [Z, H, W] float32 in [0, 1]
+    image: np.ndarray  # [Z, H, W, K] float32 in [0, 1]
     label_map: np.ndarray  # [Z, H, W] uint8
     distance: np.ndarray  # [Z, H, W] float32, pixels
     grid: Grid
@@ -118,6 +118,13 @@ def resample(image, grid, interpolator=sitk.sitkLinear):
     return sitk.GetArrayFromImage(image)
 
 
+def network_image(channels, settings, grid):
+    """Array [Z, H, W, K] in [0, 1] on `grid` of a scan's channels, K sitk.Images on one grid."""
+    pairs = zip(channels, settings.windows, strict=True)
+    images = [resample(normalize(image, settings, window), grid) for image, window in pairs]
+    return np.stack(images, axis=-1)
+
+
 def restore(probabilities, grid, original_grid):
     """Probabilities [Z, H, W, C] on `grid`, linearly resampled to the original grid.
 
@@ -144,7 +151,7 @@ def preprocess(volume, settings, subject=""):
     return Case(
         name=volume.name,
         subject=subject,
-        image=resample(normalize(image, settings), grid),
+        image=network_image([image], settings, grid),
         label_map=label_map,
         distance=np.stack([boundary.distance(m, num_classes) for m in label_map]),
         grid=grid,

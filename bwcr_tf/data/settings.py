@@ -17,10 +17,13 @@ class Settings:
     pixel_mm: float = 1.33
     orientation: str = "LPS"  # of the array's axes x, y, z; z is the slice axis
     n4_shrink: int = 4  # in plane, while estimating the bias field; 0 leaves N4 out
+    windows: tuple = (None,)  # of each channel: what becomes 0 and 1; None: its percentiles
 
     def __post_init__(self):  # one form for each grid: for a square that of earlier versions
         rows, columns = self.shape
         object.__setattr__(self, "size", rows if rows == columns else (rows, columns))
+        windows = tuple(window and tuple(window) for window in self.windows)  # JSON has lists
+        object.__setattr__(self, "windows", windows)
 
     @property
     def shape(self):

@@ -131,5 +131,5 @@ def draw_run(folder, method, cases, rows, reliability, predict):
         z = fullest_slice(case.label_map)
         title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
         probabilities = predict(case.image[z : z + 1])[0]
-        shown.append((title, case.image[z], case.label_map[z], probabilities))
+        shown.append((title, case.image[z, ..., 0], case.label_map[z], probabilities))
     panels(shown, folder / "panels.png")

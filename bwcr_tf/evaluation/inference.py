@@ -9,13 +9,12 @@ from bwcr_tf.evaluation import significance
 
 
 def predictor(network):
-    """A function: preprocessed slices [Z, H, W] -> probabilities [Z, H, W, C] float32, as arrays.
+    """A function: preprocessed slices [Z, H, W, K] -> probabilities [Z, H, W, C], float32 arrays.
 
     It is traced once for any number of slices and sees later changes of the network's weights.
     """
-    height, width = network.input_shape[1:3]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 1])])
+    @tf.function(input_signature=[tf.TensorSpec(network.input_shape)])
     def softmax(images):
         return tf.nn.softmax(network(images, training=False))
 
@@ -23,9 +22,9 @@ def predictor(network):
 
 
 def in_batches(function, slices, batch_size=32):
-    """What `function` makes of images [N, H, W, 1], as one array, from slices [Z, H, W]."""
+    """What `function` makes of slices [Z, H, W, K], a batch at a time, as one array."""
     starts = range(0, len(slices), batch_size)
-    return np.concatenate([function(slices[i : i + batch_size, ..., None]) for i in starts])
+    return np.concatenate([function(slices[i : i + batch_size]) for i in starts])
 
 
 def restore(probabilities, case):

@@ -28,7 +28,7 @@ class Model:
     codes: dict  # class -> its code, as coding.read_codes
 
     def probabilities(self, images):
-        """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, 1]."""
+        """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
         return self.signature(image=tf.constant(images))["probabilities"]
 
 
@@ -137,7 +137,7 @@ def predict(image, model, reorient=True):
     if not reorient:
         settings = dataclasses.replace(settings, orientation=scans.orientation(image))
     grid = preprocess.network_grid(image, settings)
-    slices = preprocess.resample(normalization.normalize(image, settings), grid)
+    slices = preprocess.network_image([image], settings, grid)
     found = inference.in_batches(model.probabilities, slices)
     restored = preprocess.restore(found, grid, preprocess.Grid.of(image))
     return np.clip(restored, 0, 1)

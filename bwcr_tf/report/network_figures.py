@@ -76,7 +76,7 @@ def _draw_confidence(found, path):
     columns = {"truth": case.true_probabilities[z]}
     columns |= {name: values[0] for name, values in predictions.items()}
     rows = [
-        (name, case.image[z], {title: p[..., c] for title, p in columns.items()})
+        (name, case.image[z, ..., 0], {title: p[..., c] for title, p in columns.items()})
         for c, name in enumerate(classes, 1)
     ]
     _draw_grid(rows, path, 1.5, 1.65)
@@ -119,7 +119,7 @@ def _draw_annotated(subjects, found, path):
     for i, (image, marked, crop) in enumerate(shown):
         columns = {name: 1 - values[i, ..., 0] for name, values in predictions.items()}
         columns = {"annotators": marked} | columns
-        rows.append(("", image[crop], {name: p[crop] for name, p in columns.items()}))
+        rows.append(("", image[crop][..., 0], {name: p[crop] for name, p in columns.items()}))
     _draw_grid(rows, path, 0.9, 0.95)
 
 

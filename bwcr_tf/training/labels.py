@@ -45,7 +45,7 @@ LABELS = {"first": first, "sample": sample, "mean": mean}
 
 def slices(cases, labels, num_classes):
     """All slices of the training cases, as `pipeline.batches` takes them."""
-    images = np.concatenate([case.image for case in cases])[..., None]
+    images = np.concatenate([case.image for case in cases])
     return {"images": images} | LABELS[labels](cases, num_classes)
 
 

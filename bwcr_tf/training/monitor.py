@@ -85,7 +85,8 @@ class Monitor(keras.callbacks.Callback):
 def strip(case, probabilities, trainer):
     """The slice of a case with the most labels, as an RGB strip of five pictures."""
     z = figures.fullest_slice(case.label_map)
-    weight = np.zeros_like(case.image[z])
+    image = case.image[z, ..., 0]
+    weight = np.zeros_like(image)
     if trainer.method.consistency_weight is not None:
         weight = trainer.weight(tf.constant(case.distance[z])).numpy()
-    return figures.strip(case.image[z], case.label_map[z], probabilities[z], weight)
+    return figures.strip(image, case.label_map[z], probabilities[z], weight)

@@ -67,9 +67,8 @@ def train(folder, spec, subjects, options, flags):
     for part in ("validation", "calibration"):
         cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(seed(options))
-    shape, num_classes = spec.settings.shape, spec.settings.num_classes
-    trainer = build_trainer(shape, num_classes, options)
-    network = unet.build_unet(shape, num_classes, options.width)  # for the averages
+    trainer = build_trainer(spec.settings, options)
+    network = build_network(spec.settings, options.width)  # for the averages
     monitor = Monitor(folder, flags, spec.classes)
     selection = Selection(
         trainer,
@@ -113,10 +112,16 @@ def radius(method):
     return getattr(method.consistency_weight, "keywords", {}).get("radius")
 
 
-def build_trainer(shape, num_classes, options):
+def build_network(settings, width, dtype="float32"):
+    """The U-Net for scans that are preprocessed by `settings`."""
+    shape, channels = settings.shape, len(settings.windows)
+    return unet.build_unet(shape, settings.num_classes, width, dtype, channels)
+
+
+def build_trainer(settings, options):
     """The compiled Trainer that the options ask for."""
     dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
-    network = unet.build_unet(shape, num_classes, options.width, dtype)
+    network = build_network(settings, options.width, dtype)
     trainer = Trainer(network, find_method(options), options.consistency_scale)
     rate = keras.optimizers.schedules.PolynomialDecay(
         options.learning_rate, options.steps, 1e-3 * options.learning_rate

@@ -18,7 +18,7 @@ def test_prepare_caches_and_rebuilds_what_is_broken(acdc, tmp_path):
     files = sorted(tmp_path.iterdir())
     assert [case.name for case in cases] == ["patient001_ED", "patient001_ES"]
     assert len(files) == 2 and all(file.suffix == ".npz" for file in files)
-    assert cases[0].image.shape == (3, 32, 32) and cases[0].image.dtype == np.float32
+    assert cases[0].image.shape == (3, 32, 32, 1) and cases[0].image.dtype == np.float32
     stamps = [file.stat().st_mtime_ns for file in files]
     cache.prepare(subjects, SETTINGS, tmp_path, workers=1)
     assert [file.stat().st_mtime_ns for file in files] == stamps

@@ -127,7 +127,7 @@ def test_independent_dice_is_the_one_of_evaluation(model, tmp_path):
     labels.CopyInformation(image)
     paths = save(image, tmp_path / "a.nii.gz"), save(labels, tmp_path / "a_gt.nii.gz")
     case = preprocess.preprocess(Volume("a", *paths), SETTINGS)
-    slices = case.image[..., None]
+    slices = case.image
     probabilities = model.signature(image=slices)["probabilities"].numpy()
     segmentation.predict_all({"a": paths[0]}, model, tmp_path / "out")
     found = overlap(sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz"), labels)

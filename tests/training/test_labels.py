@@ -35,7 +35,7 @@ def rows_of(batch, cases):
 
 def test_first_is_what_a_single_annotator_gives_to_the_byte(cases):
     single = {
-        "images": np.concatenate([case.image for case in cases])[..., None],
+        "images": np.concatenate([case.image for case in cases]),
         "label_maps": np.concatenate([case.label_map for case in cases]),
         "distance": np.concatenate([case.distance for case in cases]),
     }

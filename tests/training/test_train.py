@@ -113,7 +113,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     subjects = spec.subjects("test", flags["data_dir"])
     case = cache.prepare(subjects, spec.settings, flags["cache_dir"])[1]
     network = unet.load(folder / "best.keras")
-    p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image[..., None])))
+    p = keras.ops.convert_to_numpy(keras.ops.softmax(network(case.image)))
     row = next(r for r in rows if (r["volume"], r["class"]) == (case.name, "all"))
     assert float(row["ece"]) == pytest.approx(metrics.ece(p, case.label_map), abs=1e-4)
     assert float(row["nll"]) == pytest.approx(metrics.nll(p, case.label_map), abs=1e-4)
