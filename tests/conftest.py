@@ -98,7 +98,8 @@ def acdc(tmp_path_factory):
 def intensity_model(tmp_path_factory):
     """A function of preprocess.Settings to the SavedModel of a network that knows `heart`.
 
-    Nothing is trained: each pixel's logits are those of Gaussians around the classes' brightness.
+    Nothing is trained: each pixel's logits are those of Gaussians around the classes' brightness
+    in the last channel.
     """
     import keras
 
@@ -108,9 +109,9 @@ def intensity_model(tmp_path_factory):
     low, high = np.percentile(array, (2, 98))
     means = (np.array([200, 500, 300, 800]) - low) / (high - low)
 
-    def build(settings):
-        x = image = keras.Input((*settings.shape, 1))
-        x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(x)
+    def build(settings, channels=("image",)):
+        image = keras.Input((*settings.shape, len(channels)))
+        x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(image[..., -1:])
         layer = keras.layers.Conv2D(4, 1)
         network = keras.Model(image, layer(x))
         layer.set_weights([means[None, None, None] / 0.1**2, -(means**2) / (2 * 0.1**2)])
@@ -118,6 +119,7 @@ def intensity_model(tmp_path_factory):
         preprocessing = dataclasses.asdict(settings) | {"percentiles": [2, 98]}
         classes = ["background", "RV", "MYO", "LV"]
         description = {"classes": classes, "preprocessing": preprocessing}
+        description["channels"] = channels
         saved_model.export(network, folder, description)
         return folder
 

@@ -40,7 +40,7 @@ def resampled(image, factor):
 def segment(image, model, original):
     """Label map [Z, Y, X] of a scan on the grid of `original`, the same scan as it was."""
     grids = preprocess.Grid.of(image), preprocess.Grid.of(original)
-    return preprocess.restore(segmentation.predict(image, model), *grids).argmax(axis=-1)
+    return preprocess.restore(segmentation.predict([image], model), *grids).argmax(axis=-1)
 
 
 def compare(path, model):

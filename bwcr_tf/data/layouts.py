@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from bwcr_tf.data import coding, formats, scans
+from bwcr_tf.data import channels, coding, formats, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
 from bwcr_tf.system.errors import DataError
 
@@ -76,36 +76,42 @@ def read_nci(directory):
 
 
 def read_nnunet(directory):
-    """nnU-Net's raw layout with one channel; imagesTs is the test set where it is labelled."""
-    classes, ending = _description(directory / "dataset.json")
-    suffix = f"_0000{ending}"
+    """nnU-Net's raw layout; imagesTs is the test set where it is labelled."""
+    classes, names, ending = _description(directory / "dataset.json")
 
     def subjects(part):
-        for image in formats.visible(directory / f"images{part}", f"*{suffix}"):
-            name = image.name.removesuffix(suffix)
-            label = directory / f"labels{part}" / f"{name}{ending}"
-            yield Subject(name, "", (_volume(name, image, label),))
-        for label in formats.visible(directory / f"labels{part}", f"*{ending}"):
-            name = label.name.removesuffix(ending)
-            _volume(name, directory / f"images{part}" / f"{name}{suffix}", label)
+        folder, found = directory / f"images{part}", {}
+        for path in formats.visible(folder, f"*{ending}"):
+            if name := channels.split_name(path.name.removesuffix(ending)):
+                case, number = name
+                found.setdefault(case, {})[number] = path
+        for path in formats.visible(directory / f"labels{part}", f"*{ending}"):
+            found.setdefault(path.name.removesuffix(ending), {})  # without an image, perhaps
+        for case, paths in found.items():
+            image, *others = channels.of_case(folder / case, paths, ending, names)
+            volume = _volume(case, image, directory / f"labels{part}" / f"{case}{ending}")
+            volume = dataclasses.replace(volume, other_channels=tuple(others))
+            yield Subject(case, "", (volume,))
 
     test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
-    return Collection(classes, tuple(subjects("Tr")), test)
+    return Collection(classes, tuple(subjects("Tr")), test, names)
 
 
 def _description(path):
-    """Foreground classes and the ending of all files, from a dataset.json."""
+    """Foreground classes, channels and the ending of all files, from a dataset.json."""
     try:
         info = json.loads(path.read_text("utf-8"))
         labels = [(int(str(value)), name) for name, value in info["labels"].items()]
         values, names = zip(*sorted(labels), strict=True)
-        "".join(names).encode()  # JSON can hold text that no file can
-        channels = dict(info.get("channel_names", info.get("modality", {"0": ""})))
+        listed = dict(info.get("channel_names", info.get("modality", {"0": "image"})))
+        channel_names = tuple(str(listed[str(number)]) for number in range(len(listed)))
+        "".join(names + channel_names).encode()  # JSON can hold text that no file can
         ending = str(info.get("file_ending", ".nii.gz"))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON with 'labels': {{name: integer}}") from error
-    if len(channels) != 1:
-        raise DataError(f"{path}: {len(channels)} channels; images of one channel are expected")
+        expected = "'labels': {name: integer} and 'channel_names': {\"0\": name, ...}"
+        raise DataError(f"{path}: expected JSON with {expected}") from error
+    if not channel_names:
+        raise DataError(f"{path}: no channels; expected at least one")
     if taken := {"all", "mean", "ignore"} & set(names[1:]):
         raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
     if values != tuple(range(len(values))) or len(values) < 2:
@@ -113,7 +119,7 @@ def _description(path):
     if not re.fullmatch(r"(\.\w+)+", ending):
         raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
     coding.read_codes(path)  # now rather than after the training
-    return names[1:], ending
+    return names[1:], channel_names, ending
 
 
 def read_annotators(directory):
@@ -129,7 +135,10 @@ def read_annotators(directory):
     )
     pool, description = training + validation, directory / "dataset.json"
     if description.exists():
-        return Collection(_description(description)[0], pool, test)
+        classes, names, _ = _description(description)
+        if len(names) > 1:
+            raise DataError(f"{description}: {len(names)} channels; expected one, image.nii.gz")
+        return Collection(classes, pool, test)
     return Collection(_numbered_classes(pool[0].volumes[0]) if pool else (), pool, test)
 
 

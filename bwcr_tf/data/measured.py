@@ -41,6 +41,18 @@ def fill(image, declared):
     return filled
 
 
+def with_nan(image):
+    """The sitk.Image that `fill` made one without NaN of."""
+    if padding(image) is None:
+        return image
+    pixels = sitk.GetArrayViewFromImage(image)
+    found = sitk.GetImageFromArray(
+        np.where(pixels == np.float32(padding(image)), np.float32("nan"), pixels)
+    )
+    found.CopyInformation(image)
+    return found
+
+
 def _margin(missing):
     """Those of pixels [Z, Y, X] that lie in pieces at the border in plane, of a row at least."""
     if not missing.any():

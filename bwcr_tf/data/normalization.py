@@ -34,6 +34,18 @@ def _percentiles(pixels):
     return (low, high) if high > low else (pixels.min(), pixels.max())
 
 
+def in_words(names, settings):
+    """What is done to each of the channels `names`, as a model card says it."""
+    n4 = f"N4 (shrink {settings.n4_shrink})" if settings.n4_shrink else "no N4"
+    found = []
+    for window in settings.windows:
+        scaled = "{:g} and {:g}".format(*window) if window else "2nd and 98th percentile"
+        found.append(f"{'no N4' if window else n4}, {scaled} to [0, 1]")
+    if len(found) == 1:
+        return found[0]
+    return "; ".join(f"{name}: {text}" for name, text in zip(names, found, strict=True))
+
+
 def correct_bias(image, shrink, mask=None):
     """N4 (Tustison et al., 2010) within an Otsu mask of 200 bins, the field estimated in plane on
     every `shrink`-th pixel (fewer where that leaves under 32) and applied at full resolution.

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import boundary
-from bwcr_tf.data import scans
+from bwcr_tf.data import channels, scans
 from bwcr_tf.data.normalization import normalize
 from bwcr_tf.data.settings import Settings
 
@@ -118,11 +118,11 @@ def resample(image, grid, interpolator=sitk.sitkLinear):
     return sitk.GetArrayFromImage(image)
 
 
-def network_image(channels, settings, grid):
-    """Array [Z, H, W, K] in [0, 1] on `grid` of a scan's channels, K sitk.Images on one grid."""
-    pairs = zip(channels, settings.windows, strict=True)
-    images = [resample(normalize(image, settings, window), grid) for image, window in pairs]
-    return np.stack(images, axis=-1)
+def network_image(images, settings, grid):
+    """Array [Z, H, W, K] in [0, 1] on `grid`, of the K sitk.Images of `channels.read`."""
+    pairs = zip(images, settings.windows, strict=True)
+    arrays = [resample(normalize(image, settings, window), grid) for image, window in pairs]
+    return np.stack(arrays, axis=-1)
 
 
 def restore(probabilities, grid, original_grid):
@@ -142,7 +142,8 @@ def preprocess(volume, settings, subject=""):
     Raises:
       DataError: the files are not what they must be.
     """
-    image = scans.read_image(volume.image)
+    images = channels.read(volume.images)
+    image = images[0]
     num_classes, place = settings.num_classes, volume.image.is_dir()
     labels = [scans.read_label(path, image, num_classes, place) for path in volume.labels]
     grid = network_grid(image, settings)
@@ -151,7 +152,7 @@ def preprocess(volume, settings, subject=""):
     return Case(
         name=volume.name,
         subject=subject,
-        image=network_image([image], settings, grid),
+        image=network_image(images, settings, grid),
         label_map=label_map,
         distance=np.stack([boundary.distance(m, num_classes) for m in label_map]),
         grid=grid,

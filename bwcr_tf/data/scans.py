@@ -60,7 +60,7 @@ def read_label(path, image, num_classes, place=False):
     if strange:
         raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {num_classes - 1}")
     label = sitk.Cast(label, sitk.sitkUInt8 if num_classes <= 256 else sitk.sitkInt32)
-    difference = _geometry_difference(label, image)
+    difference = geometry_difference(label, image)
     if not difference:
         return label
     if not place:
@@ -88,12 +88,12 @@ def read_probabilities(path, image, num_classes):
     if found.GetNumberOfComponentsPerPixel() != num_classes:
         count = found.GetNumberOfComponentsPerPixel()
         raise DataError(f"{path}: {count} components a pixel; expected {num_classes}")
-    if difference := _geometry_difference(found, image):
+    if difference := geometry_difference(found, image):
         raise DataError(f"{path}: {difference}")
     return found
 
 
-def _geometry_difference(label, image):
+def geometry_difference(label, image):
     """What differs between two grids, in words; empty if they agree."""
     for what in ("Size", "Spacing", "Origin", "Direction"):
         found, expected = (getattr(grid, f"Get{what}")() for grid in (label, image))

@@ -8,13 +8,19 @@ from bwcr_tf.data import dicom, header_checks
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """One labelled scan: a file, or a folder that holds one DICOM series."""
+    """One labelled scan: a file, or a folder that holds one DICOM series; or several channels."""
 
     name: str
     image: pathlib.Path
     label: pathlib.Path
     true_probabilities: pathlib.Path | None = None  # which only a phantom knows
     other_labels: tuple[pathlib.Path, ...] = ()  # of annotators 2, 3, ...
+    other_channels: tuple[pathlib.Path, ...] = ()
+
+    @property
+    def images(self):
+        """The files of all channels, `image` first."""
+        return (self.image, *self.other_channels)
 
     @property
     def labels(self):
@@ -25,6 +31,7 @@ class Volume:
     def files(self):
         """Every file that the volume is made of, in a fixed order."""
         images = dicom.dicom_files(self.image) if self.image.is_dir() else [self.image]
+        images += self.other_channels
         paths = [path for path in (*images, *self.labels, self.true_probabilities) if path]
         return list(dict.fromkeys(f for p in paths for f in (p, header_checks.data_file(p))))
 
@@ -45,6 +52,7 @@ class Collection:
     classes: tuple[str, ...]  # foreground, for labels 1, 2, ...
     pool: tuple[Subject, ...]
     test: tuple[Subject, ...] = ()
+    channels: tuple[str, ...] = ("image",)
 
     @property
     def num_classes(self):

@@ -8,7 +8,7 @@ def calibrate(network, found):
     """The keras.Model with the same weights, whose softmax gives the probabilities of a Map.
 
     Args:
-      network: images [N, H, W, 1] -> logits [N, H, W, C].
+      network: images [N, H, W, K] -> logits [N, H, W, C].
       found: calibration.Map; `none` returns the network itself.
     """
     if found.kind == "none":

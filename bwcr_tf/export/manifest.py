@@ -16,7 +16,8 @@ def describe(spec, flags):
     return {
         "dataset": spec.dataset,
         "classes": ["background", *spec.classes],
-        "input": "image [N, H, W, 1] float32 in [0, 1]",
+        "channels": spec.channels or ["image"],
+        "input": f"image [N, H, W, {len(spec.settings.windows)}] float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(spec.settings)
         | {"percentiles": normalization.PERCENTILES},
         "split_hash": spec.hash,

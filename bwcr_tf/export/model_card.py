@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from bwcr_tf.data import datasets
+from bwcr_tf.data import datasets, normalization
 from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
 from bwcr_tf.export import calibration_words
 from bwcr_tf.system import files
@@ -28,7 +28,7 @@ For research; not a medical device.
 - Calibration subjects: {calibration}.
 - Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
 - Flags: {flags}.
-- Preprocessing: {n4}, 2nd and 98th percentile to [0, 1]; {rows} x {columns} pixels of
+- Preprocessing: {normalization}; {rows} x {columns} pixels of
   {pixel_mm:g} mm, array axes {orientation}, slices as they are.
 
 ## Measured
@@ -57,8 +57,8 @@ Calibration {kind}: {map}
 or, in Python with TensorFlow alone:
 
     model = tf.saved_model.load("saved_model")
-    model.signatures["serving_default"](image=image)  # [N, {rows}, {columns}, 1] float32 in [0, 1]
-    model.signatures["slices"](image=image, spacing_mm=spacing_mm)  # raw [N, h, w], [2]; no N4
+    model.signatures["serving_default"](image=image)  # [{shape}] float32 in [0, 1]
+    model.signatures["slices"](image=image, spacing_mm=spacing_mm)  # raw [{raw}], [2]; no N4
 
 `logits` are after the calibration map. model.json has the preprocessing.
 """
@@ -81,7 +81,7 @@ def to_markdown(folder):
     """The card as text; see `write`."""
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
-    settings = spec.settings
+    settings, count = spec.settings, len(spec.settings.windows)
     own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
     shown = run_folder.training_flags(run_flags)
     return _CARD.format(
@@ -98,9 +98,11 @@ def to_markdown(folder):
         num_test=len(spec.test),
         hash=spec.hash,
         flags=" ".join(f"--{name}={value}" for name, value in sorted(shown.items())),
-        n4=f"N4 (shrink {settings.n4_shrink})" if settings.n4_shrink else "no N4",
+        normalization=normalization.in_words(spec.channels, settings),
         rows=settings.shape[0],
         columns=settings.shape[1],
+        shape=", ".join(map(str, ("N", *settings.shape, count))),
+        raw="N, h, w" + f", {count}" * (count > 1),
         pixel_mm=settings.pixel_mm,
         extent=" x ".join(f"{side * settings.pixel_mm:.0f}" for side in settings.shape),
         orientation=settings.orientation,

@@ -47,18 +47,19 @@ def export_run(folder, choice, cases, part="validation"):
 def export(network, folder, description):
     """Writes the SavedModel `folder`, whole or not at all, and `description` as its model.json.
 
-    Its signature `serving_default` maps image [N, H, W, 1] float32 in [0, 1] to a dict of
+    Its signature `serving_default` maps image [N, H, W, K] float32 in [0, 1] to a dict of
     probabilities and logits [N, H, W, C] float32 and labels [N, H, W] int32; `slices` is the
     signature of `serving.raw_server`. In both, probabilities are the softmax of the
     network's output.
     """
     folder = pathlib.Path(folder)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    pixel_mm = description["preprocessing"]["pixel_mm"]
+    settings = description["preprocessing"]
+    channels = settings["pixel_mm"], settings.get("windows", (None,))
     try:
         archive = keras.export.ExportArchive()  # model.export cannot name the outputs
         archive.track(network)
-        for name, (function, inputs) in signatures.signatures(network, pixel_mm).items():
+        for name, (function, inputs) in signatures.signatures(network, *channels).items():
             archive.add_endpoint(name, function, input_signature=inputs)
         archive.write_out(temporary, verbose=False)
         manifest.write_manifest(temporary, description)

@@ -5,15 +5,16 @@ import tensorflow as tf
 from bwcr_tf.data import normalization
 
 
-def signatures(network, pixel_mm):
+def signatures(network, pixel_mm, windows):
     """{name: (function, specification of its inputs)} of a SavedModel."""
+    channels = [len(windows)] if len(windows) > 1 else []
     raw = [
-        tf.TensorSpec([None, None, None], tf.float32, name="image"),
+        tf.TensorSpec([None, None, None, *channels], tf.float32, name="image"),
         tf.TensorSpec([2], tf.float32, name="spacing_mm"),
     ]
     return {
         "serving_default": (server(network), spec(network)),
-        "slices": (raw_server(network, pixel_mm), raw),
+        "slices": (raw_server(network, pixel_mm, windows), raw),
     }
 
 
@@ -23,7 +24,7 @@ def spec(network):
 
 
 def server(network):
-    """The function image [N, H, W, 1] -> dict of probabilities, logits and labels."""
+    """The function image [N, H, W, K] -> dict of probabilities, logits and labels."""
 
     def serve(image):
         logits = network(image, training=False)
@@ -36,8 +37,10 @@ def server(network):
     return serve
 
 
-def raw_server(network, pixel_mm):
+def raw_server(network, pixel_mm, windows=(None,)):
     """The function (image [N, h, w], spacing_mm [2]) -> dict of probabilities and labels.
+
+    Of several channels, image is [N, h, w, K]. `windows` are those of preprocess.Settings.
 
     A whole volume of raw slices, rows and columns as in the model's orientation, at any spacing
     (between rows, between columns; as in DICOM). Intensities are rescaled, slices resampled and
@@ -48,11 +51,13 @@ def raw_server(network, pixel_mm):
     sides = network.input_shape[1:3]
 
     def serve(image, spacing_mm):
-        shape = tf.shape(image)[1:]  # rows and columns, as spacing_mm
+        shape = tf.shape(image)[1:3]  # rows and columns, as spacing_mm
         there = [interpolation(sides[i], shape[i], pixel_mm / spacing_mm[i]) for i in range(2)]
         back = [interpolation(shape[i], sides[i], spacing_mm[i] / pixel_mm) for i in range(2)]
-        resampled = tf.einsum("Hh,Ww,nhw->nHW", *there, rescale(image))
-        probabilities = tf.nn.softmax(network(resampled[..., None], training=False))
+        channels = tf.unstack(image, axis=-1) if len(windows) > 1 else [image]
+        scaled = tf.stack(list(map(rescale, channels, windows)), axis=-1)
+        resampled = tf.einsum("Hh,Ww,nhwk->nHWk", *there, scaled)
+        probabilities = tf.nn.softmax(network(resampled, training=False))
         foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])
         background = 1 - tf.reduce_sum(foreground, axis=-1, keepdims=True)
         probabilities = tf.clip_by_value(tf.concat([background, foreground], axis=-1), 0, 1)
@@ -62,8 +67,17 @@ def raw_server(network, pixel_mm):
     return serve
 
 
-def rescale(image):
-    """The 2nd and 98th percentile of all pixels to 0 and 1, clipped: normalization.normalize."""
+def rescale(image, window=None):
+    """The 2nd and 98th percentile of all pixels, or a window, to 0 and 1, clipped.
+
+    It is normalization.normalize without N4.
+    """
+    low, high = window or _percentiles(image)
+    return tf.clip_by_value(tf.math.divide_no_nan(image - low, high - low), 0.0, 1.0)
+
+
+def _percentiles(image):
+    """The values that become 0 and 1: the percentiles, or the extremes where these are alike."""
     ordered = tf.sort(tf.reshape(image, [-1]))
     last = tf.size(ordered) - 1
 
@@ -74,8 +88,7 @@ def rescale(image):
         return (1 - part) * ordered[below] + part * ordered[tf.minimum(below + 1, last)]
 
     low, high = (percentile(q) for q in normalization.PERCENTILES)
-    low, high = tf.cond(high > low, lambda: (low, high), lambda: (ordered[0], ordered[-1]))
-    return tf.clip_by_value(tf.math.divide_no_nan(image - low, high - low), 0.0, 1.0)
+    return tf.cond(high > low, lambda: (low, high), lambda: (ordered[0], ordered[-1]))
 
 
 def interpolation(count, source_count, step):

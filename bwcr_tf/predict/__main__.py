@@ -53,6 +53,9 @@ def main(_):
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     model = segmentation.load(FLAGS.model)
+    paths = scan_folder.by_case(paths, model.channels)
+    if len(model.channels) == 1 and FLAGS.pattern == "*":
+        scan_folder.refuse_channels(paths)
     failures = segmentation.predict_all(paths, model, output, FLAGS.reorient, write_also)
     print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
     if failures:

@@ -3,7 +3,7 @@
 import collections
 import os
 
-from bwcr_tf.data import dicom, formats
+from bwcr_tf.data import channels, dicom, formats, itk_files
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
@@ -39,6 +39,68 @@ def find_scans(source, output, pattern="*"):
         raise DataError(f"{source}: no scans here; expected {formats.READ}, a folder each")
     count = collections.Counter(map(shorten, found))
     return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
+
+
+def by_case(paths, names):
+    """{CASE: the path of its first channel}, for a model of the channels `names`, of several.
+
+    Args:
+      paths: dict of name to path, as of `find_scans`. What is not called CASE_0000, ... keeps its
+        name; `channel_paths` refuses it.
+    """
+    if len(names) == 1:
+        return paths
+    cases = {}
+    for name, path in paths.items():
+        found = channels.split_name(shorten(name))
+        cases.setdefault(found[0] + ending(name) if found else path.name, path)
+    return cases
+
+
+def channel_paths(path, names):
+    """The paths of all channels of the scan of which `path` is one, beside it; `[path]` of one.
+
+    Raises:
+      DataError: one is missing or too many, or the path is not called CASE_0000, ...
+    """
+    if len(names) == 1:
+        return [path]
+    stem = shorten(path.name)
+    end, own = path.name[len(stem) :], channels.split_name(stem)
+    if not own:
+        expected = ", ".join(f"{stem}_{k:04}{end} ({name})" for k, name in enumerate(names))
+        raise DataError(f"{path}: a name without a channel; expected {expected}, the model's")
+    found = {}
+    for other in sorted(path.parent.iterdir()):
+        name = channels.split_name(other.name.removesuffix(end))
+        if name and other.name.endswith(end) and name[0] == own[0]:
+            found[name[1]] = other
+    return channels.of_case(path.with_name(own[0]), found, end, names)
+
+
+def refuse_channels(paths):
+    """Raises DataError where files look like channels, in a folder for a model of one channel.
+
+    That is where CASE_0000 and CASE_0001 lie on one grid. Scans that are merely numbered, of
+    several patients, do not.
+    """
+    for name, path in paths.items():
+        case, number = channels.split_name(name) or (name, None)
+        other = paths.get(f"{case}_0001")
+        if number == 0 and other and _grid(path) == _grid(other) is not None:
+            raise DataError(
+                f"{other}: on the grid of {path.name}, as a second channel of {case}; expected "
+                "one channel, the model's (--pattern='*_0000*' predicts one of them)"
+            )
+
+
+def _grid(path):
+    """Size, spacing, origin and direction of a file; None where it has none that can be read."""
+    try:
+        reader = itk_files.header(path)
+        return reader.GetSize(), *itk_files.geometry(path, reader)
+    except DataError:
+        return None
 
 
 def is_left_out(path, source, output):

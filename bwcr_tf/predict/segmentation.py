@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.data import normalization, preprocess, scans
+from bwcr_tf.data import channels, normalization, preprocess, scans
 from bwcr_tf.evaluation import inference
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry
@@ -26,6 +26,7 @@ class Model:
     signature: Callable
     digest: str  # of model.json, which has those of all files
     codes: dict  # class -> its code, as coding.read_codes
+    channels: tuple[str, ...] = ("image",)
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
@@ -36,6 +37,7 @@ def predict_all(paths, model, output, reorient=True, write_also=None):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Args:
+      paths: of several channels, the path of one: see `scan_folder.channel_paths`.
       write_also: function of (output, name, path, probabilities, model) that writes more files.
 
     Raises:
@@ -66,10 +68,11 @@ def predict_all(paths, model, output, reorient=True, write_also=None):
 def predict_scan(path, name, model, output, reorient, write_also):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
-        image = scans.read_image(path)
+        images = channels.read(scan_folder.channel_paths(path, model.channels))
+        image = images[0]
         if reorient:
             check_plane(image, model.settings, path)
-        probabilities = predict(image, model, reorient)
+        probabilities = predict(images, model, reorient)
         if missing := page.missing_structures(probabilities, model.classes):
             errors.warn(f"{path}: {missing}")
     if write_also:
@@ -119,6 +122,7 @@ def load(folder):
             signature,
             run_folder.digest(description),
             dict(description.get("codes", {})),
+            tuple(description.get("channels", ["image"])),
         )
     except DataError:
         raise
@@ -127,17 +131,18 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(image, model, reorient=True):
-    """Probabilities [Z, Y, X, C] float32 of a sitk.Image on its own grid; they sum to one.
+def predict(images, model, reorient=True):
+    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid; they sum to one.
 
-    The same functions as in evaluation; what the network's grid does not cover is background.
-    Without `reorient`, the array axes x, y, z are taken to be the model's already.
+    Its `images`, of the channels, are as of `channels.read`. The same functions as in evaluation;
+    what the network's grid does not cover is background. Without `reorient`, the array axes x, y,
+    z are taken to be the model's already.
     """
-    settings = model.settings
+    settings, image = model.settings, images[0]
     if not reorient:
         settings = dataclasses.replace(settings, orientation=scans.orientation(image))
     grid = preprocess.network_grid(image, settings)
-    slices = preprocess.network_image([image], settings, grid)
+    slices = preprocess.network_image(images, settings, grid)
     found = inference.in_batches(model.probabilities, slices)
     restored = preprocess.restore(found, grid, preprocess.Grid.of(image))
     return np.clip(restored, 0, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf import pipeline, unet
-from bwcr_tf.data import cache, datasets, preprocess, splits
+from bwcr_tf.data import cache, channels, datasets, normalization, preprocess, splits
 from bwcr_tf.data.settings import parse_size
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
@@ -45,7 +45,16 @@ def find_data(options, directory):
         options.pixel_mm,
         options.n4_shrink,
     )
-    spec = run_folder.RunSpec(options.dataset, collection.classes, settings, **split.names())
+    volumes = [volume for subject in split.training for volume in subject.volumes]
+    windows = channels.windows(collection.channels, volumes, collection.num_classes)
+    settings = dataclasses.replace(settings, windows=windows)
+    spec = run_folder.RunSpec(
+        options.dataset,
+        collection.classes,
+        settings,
+        channels=collection.channels,
+        **split.names(),
+    )
     return spec, {part: getattr(split, part) for part in split.names()}
 
 
@@ -114,8 +123,8 @@ def radius(method):
 
 def build_network(settings, width, dtype="float32"):
     """The U-Net for scans that are preprocessed by `settings`."""
-    shape, channels = settings.shape, len(settings.windows)
-    return unet.build_unet(shape, settings.num_classes, width, dtype, channels)
+    count = len(settings.windows)
+    return unet.build_unet(settings.shape, settings.num_classes, width, dtype, channels=count)
 
 
 def build_trainer(settings, options):
@@ -167,6 +176,8 @@ def describe(folder, spec, cases, start, options):
     )
     grid, views = spec.settings, METHODS[options.method].num_views
     print(f"data        {spec.dataset}, classes {', '.join(spec.classes)}, split {spec.hash}")
+    if grid.windows != (None,):
+        print(f"channels    {normalization.in_words(spec.channels, grid)}")
     for part, found in cases.items():
         if not found:
             continue

@@ -30,6 +30,7 @@ class RunSpec:
     validation: tuple[str, ...]
     test: tuple[str, ...]
     calibration: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()  # () in runs of earlier versions: one, whatever it is called
 
     @property
     def hash(self):
@@ -47,12 +48,14 @@ class RunSpec:
         """The subjects.Subject records of `part` ("test", say) in a data folder.
 
         Raises:
-          DataError: one of them is not there, or the classes are others.
+          DataError: one of them is not there, or the classes or channels are others.
         """
         collection = datasets.find(self.dataset, directory)
-        if collection.classes != self.classes:
-            found, expected = map(", ".join, (collection.classes, self.classes))
-            raise DataError(f"{directory}: classes {found}; expected {expected}, the run's")
+        for what in ("classes", "channels"):
+            found, expected = getattr(collection, what), getattr(self, what)
+            if found != (expected or found[:1]):
+                found, expected = map(", ".join, (found, expected or ["one"]))
+                raise DataError(f"{directory}: {what} {found}; expected {expected}, the run's")
         found = {subject.name: subject for subject in collection.pool + collection.test}
         missing = [name for name in getattr(self, part) if name not in found]
         if missing:
@@ -92,7 +95,8 @@ def claim(folder, flags, spec):
     else:
         files.write(folder / "flags.txt", text)
     if (folder / "split.json").exists():
-        if load_spec(folder) != spec:
+        found = load_spec(folder)
+        if found not in (spec, dataclasses.replace(spec, channels=())):
             raise DataError(
                 f"{folder}: split.json differs from the split of the data found now"
             )

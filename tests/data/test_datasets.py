@@ -99,7 +99,8 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels"),
+        ({"channel_names": {"0": "T1", "2": "T2"}}, "expected JSON"),
+        ({"channel_names": {}}, "no channels"),
         ({"labels": {"background": 0, "a": 2}}, "label values"),
         ({"labels": [1, 2]}, "expected JSON"),
         ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore'; expected the name"),

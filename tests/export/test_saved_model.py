@@ -192,6 +192,26 @@ def test_run_with_a_temperature_of_an_earlier_version_is_exported_with_it(networ
     assert saved_model.export_run(tmp_path, "none", ())[0]["kind"] == "none"
 
 
+def test_two_channels_are_served(tmp_path):
+    image = keras.Input((16, 32, 2))
+    network = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image))
+    settings = {"pixel_mm": PIXEL_MM, "windows": [None, None]}
+    saved_model.export(
+        network, tmp_path / "saved_model", DESCRIPTION | {"preprocessing": settings}
+    )
+    served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures
+    x = np.random.default_rng(1).random((2, 16, 32, 2), np.float32)
+    expected = tf.nn.softmax(network(x, training=False))
+    found = served["serving_default"](image=tf.constant(x))["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    spacing_mm = tf.constant([PIXEL_MM] * 2)
+    found = served["slices"](image=tf.constant(x), spacing_mm=spacing_mm)["probabilities"]
+    assert found.shape == (2, 16, 32, 3)
+    x[..., 1] = 0
+    zeroed = served["serving_default"](image=tf.constant(x))["probabilities"]
+    assert np.abs(zeroed - expected).max() > 1e-3
+
+
 def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(DataError, match=r"pip install '\.\[onnx\]'"):

@@ -17,6 +17,26 @@ def test_rescaling_equals_numpys_percentiles(q98_is_q2):
     assert not signatures.rescale(tf.fill([1, 3, 3], 7.0)).numpy().any()
 
 
+def test_slices_of_two_channels_rescale_each_by_itself():
+    import keras
+
+    image = keras.Input((16, 32, 2))
+    layer = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer="random_normal")
+    network = keras.Model(image, 30 * layer(image))
+    windows = (None, (-100.0, 200.0))
+    function, inputs = signatures.signatures(network, 2.0, windows)["slices"]
+    assert inputs[0].shape == (None, None, None, 2)
+    raw = np.random.default_rng(0).normal(50, 100, (3, 16, 32, 2)).astype(np.float32)
+    found = tf.function(function, input_signature=inputs)(raw, tf.constant([2.0, 2.0]))
+    low, high = np.percentile(raw[..., 0], (2, 98))
+    bounds = np.array([[low, -100], [high, 200]])
+    scaled = np.clip((raw - bounds[0]) / (bounds[1] - bounds[0]), 0, 1)
+    expected = tf.nn.softmax(network(scaled.astype(np.float32)))
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    swapped = tf.nn.softmax(network(scaled[..., ::-1].astype(np.float32)))
+    assert np.abs(swapped - expected).max() > 0.1
+
+
 def test_interpolation_between_equal_grids_is_the_identity_and_zero_outside():
     np.testing.assert_array_equal(signatures.interpolation(5, 5, 1.0), np.eye(5))
     found = signatures.interpolation(7, 3, 0.5).numpy()  # at -0.5 (its border), 0, 0.5, ... 2.5

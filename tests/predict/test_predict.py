@@ -65,7 +65,7 @@ def overlap(found, expected):
 
 def label_map(image, model):
     found = sitk.GetImageFromArray(
-        segmentation.predict(image, model).argmax(-1).astype(np.uint8)
+        segmentation.predict([image], model).argmax(-1).astype(np.uint8)
     )
     found.CopyInformation(image)
     return found
@@ -154,17 +154,17 @@ def test_resampled_scan_gives_the_same_segmentation(model):
         fine, grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32
     )
     grids = preprocess.Grid.of(coarse), preprocess.Grid.of(fine)
-    restored = preprocess.restore(segmentation.predict(coarse, model), *grids)
+    restored = preprocess.restore(segmentation.predict([coarse], model), *grids)
     found = grids[1].place(sitk.GetImageFromArray(restored.argmax(-1).astype(np.uint8)))
     assert overlap(found, label_map(fine, model)) >= 0.97
 
 
 def test_without_reorientation_the_array_axes_are_kept(model):
     image = sitk.Cast(scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), sitk.sitkFloat32)
-    expected = segmentation.predict(image, model)
+    expected = segmentation.predict([image], model)
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))  # says that slices are cut along x
-    np.testing.assert_allclose(segmentation.predict(image, model, False), expected, atol=1e-5)
-    assert segmentation.predict(image, model).argmax(-1).any()
+    np.testing.assert_allclose(segmentation.predict([image], model, False), expected, atol=1e-5)
+    assert segmentation.predict([image], model).argmax(-1).any()
 
 
 def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
@@ -176,7 +176,7 @@ def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
 
 def test_what_the_grid_does_not_cover_is_background(model):
     image = sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)  # 150 > 72 mm
-    found = segmentation.predict(image, model)
+    found = segmentation.predict([image], model)
     assert (found[:, :25, :, 0] == 1).all() and (found[:, 30:70, 30:70, 0] < 0.5).any()
 
 
@@ -189,7 +189,7 @@ def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
         shape=(3, 52, 44), spacing=(1.5, 1.5, 8.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)
     )
     image = sitk.Cast(image, sitk.sitkFloat32)
-    square, found = (segmentation.predict(image, m) for m in (model, rectangle))
+    square, found = (segmentation.predict([image], m) for m in (model, rectangle))
     np.testing.assert_allclose(found[:, 11:-11], square[:, 11:-11], atol=1e-5)
     assert (found[:, :9, :, 0] == 1).all() and (square[:, :9, :, 0] < 1).any()
 
@@ -328,7 +328,7 @@ def test_memory_does_not_grow(model, tmp_path):
 
     def resident_mib(scans):
         for _ in range(scans):
-            segmentation.predict(image, model)
+            segmentation.predict([image], model)
         gc.collect()
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize() / 2**20
@@ -382,7 +382,7 @@ def test_nifti_outputs_carry_the_forms_and_codes_of_the_scan(codes, model, tmp_p
             np.testing.assert_array_equal(found.header[field], file.header[field])
     labels = np.asarray(nibabel.load(tmp_path / "out" / "a_labels.nii.gz").dataobj).T
     assert set(np.unique(labels)) == {0, 1, 2, 3}
-    expected = segmentation.predict(scans.read_image(tmp_path / "a.nii"), model).argmax(-1)
+    expected = segmentation.predict([scans.read_image(tmp_path / "a.nii")], model).argmax(-1)
     np.testing.assert_array_equal(labels, expected)
 
 

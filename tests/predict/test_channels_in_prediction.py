@@ -1,0 +1,83 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import heart, write_image
+
+from bwcr_tf.data.settings import Settings
+from bwcr_tf.predict import scan_folder, segmentation
+from bwcr_tf.system.errors import DataError
+
+ONE = Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
+TWO = dataclasses.replace(ONE, windows=(None, None))
+
+
+@pytest.fixture(scope="module")
+def models(intensity_model):
+    """Of one channel, and of two of which it looks at the second alone."""
+    two = segmentation.load(intensity_model(TWO, ("T1", "T2")))
+    return segmentation.load(intensity_model(ONE)), two
+
+
+def noise(path, origin=(0, 0, 0)):
+    pixels = np.random.default_rng(0).normal(300, 90, (3, 40, 44)).astype(np.int16)
+    return write_image(path, pixels, origin=origin)
+
+
+def predict(model, source, output):
+    paths = scan_folder.by_case(scan_folder.find_scans(source, output), model.channels)
+    return segmentation.predict_all(paths, model, output)
+
+
+def labels(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(path))
+
+
+def test_a_folder_of_channels_gives_one_prediction_for_each_case(models, tmp_path):
+    one, two = models
+    assert two.channels == ("T1", "T2")
+    for seed, case in enumerate("ab"):
+        noise(tmp_path / f"in/sub/{case}_0000.nii.gz")
+        path = write_image(tmp_path / f"in/sub/{case}_0001.nii.gz", heart(seed)[0])
+        segmentation.predict_all({case: path}, one, tmp_path / "alone")
+    assert not predict(two, tmp_path / "in", tmp_path / "out")
+    for case in "ab":
+        found = labels(tmp_path / f"out/sub/{case}_labels.nii.gz")
+        np.testing.assert_array_equal(found, labels(tmp_path / f"alone/{case}_labels.nii.gz"))
+        assert len(np.unique(found)) == 4
+    text = (tmp_path / "out/volumes.csv").read_text()
+    assert [line.split(",")[0] for line in text.splitlines()] == ["scan", "sub/a", "sub/b"]
+    assert not predict(two, tmp_path / "in/sub/a_0000.nii.gz", tmp_path / "single")
+    assert (tmp_path / "single/a_labels.nii.gz").exists()
+
+
+def test_cases_of_other_channels_are_refused_in_a_line_each_and_the_others_predicted(
+    models, tmp_path
+):
+    for case in "abc":
+        noise(tmp_path / f"in/{case}_0000.nii.gz")
+        write_image(tmp_path / f"in/{case}_0001.nii.gz", heart(1)[0])
+    (tmp_path / "in/a_0001.nii.gz").unlink()
+    noise(tmp_path / "in/c_0002.nii.gz")
+    noise(tmp_path / "in/d.nii.gz")
+    found = predict(models[1], tmp_path / "in", tmp_path / "out")
+    told = "expected 0000 (T1), 0001 (T2)"
+    assert [line.removeprefix(f"{tmp_path}/in/") for line in found] == [
+        f"a_0001.nii.gz: the image of a is missing; found 0000, {told}",
+        f"c_0002.nii.gz: channel 0002 of c; {told}",
+        "d.nii.gz: a name without a channel; expected d_0000.nii.gz (T1), d_0001.nii.gz (T2), "
+        "the model's",
+    ]
+    assert (tmp_path / "out/b_labels.nii.gz").exists()
+
+
+def test_channels_are_refused_by_a_model_of_one(tmp_path):
+    for k in range(2):
+        noise(tmp_path / f"a_{k:04}.nii.gz")
+        noise(tmp_path / f"patient_{k:04}.nii.gz", origin=(k, 0, 0))
+    paths = scan_folder.find_scans(tmp_path, tmp_path / "out")
+    assert scan_folder.by_case(paths, ("image",)) == paths and len(paths) == 4
+    with pytest.raises(DataError, match=r"a_0001.nii.gz: .* second channel of a; expected one"):
+        scan_folder.refuse_channels(paths)
+    scan_folder.refuse_channels({n: p for n, p in paths.items() if n.startswith("patient")})
