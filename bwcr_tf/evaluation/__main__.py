@@ -53,18 +53,24 @@ def evaluate_best(folder, cases, classes, record, its_map, method):
         inference,
         scores,
         scoring,
+        volume_choice,
+        volume_scores,
     )
     from bwcr_tf.export import model_card
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_best(folder))
-    found = scoring.score_all(predict, its_map, cases, classes)
+    rules = volume_choice.rules(record.get("volumes"), classes)
+    found = scoring.score_all(predict, its_map, cases, classes, rules)
     scores.write(folder / "scores.csv", found.rows)
     scores.write(folder / "scores_calibrated.csv", found.calibrated)
     result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
     result["calibration"] = {key: record[key] for key in ("choice", "kind")}
     result["calibration"]["map"] = calibration_choice.to_json(its_map)
     result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
+    if rules:
+        volume_scores.write(folder / "scores_volumes.csv", found.volumes)
+        result["volumes"] = volume_scores.summarize(found.volumes, record["volumes"], classes)
     if found.annotators:
         scores.write(folder / "scores_annotators.csv", found.annotators, scores.ALL_METRICS)
         result["annotators"] = annotators.summarize(found.annotators, found.human, classes)
@@ -76,6 +82,8 @@ def evaluate_best(folder, cases, classes, record, its_map, method):
     print(scores.to_text(result["scores"]))
     print(f"\nafter calibration ({its_map.kind}), as exported:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))
+    if rules:
+        print(f"\n{volume_scores.to_text(result['volumes'])}")
     if found.annotators:
         print("\nagainst all annotators, or the true probabilities:")
         print(scores.to_text(result["annotators"]["scores"], tuple(scores.ALL_METRICS)))

@@ -161,7 +161,8 @@ def _of_temperature(record, num_classes):
     found = calibration.scaled(num_classes, value)
     subjects = record.get("validation_subjects", [])
     fitted = {"subjects": subjects, "part": "validation", "selected_weights": True}
-    return {"choice": choice, "kind": found.kind} | (fitted if choice == "fit" else {}), found
+    read = {"choice": choice, "kind": found.kind} | (fitted if choice == "fit" else {})
+    return read | dict(zip(("weights", "bias"), to_json(found), strict=True)), found
 
 
 def join(predict, cases):

@@ -2,7 +2,14 @@
 
 from typing import NamedTuple
 
-from bwcr_tf.evaluation import analysis, annotators, calibration, inference, truth
+from bwcr_tf.evaluation import (
+    analysis,
+    annotators,
+    calibration,
+    inference,
+    truth,
+    volume_scores,
+)
 from bwcr_tf.system.progress import Progress
 
 
@@ -13,12 +20,18 @@ class Scores(NamedTuple):
     calibrated: list  # of scores_calibrated.csv
     annotators: list  # of scores_annotators.csv: of the volumes of which the truth is known
     human: list  # of each annotator against the others
+    volumes: list  # of scores_volumes.csv: where the calibration has rules for volumes
     pooled: dict  # analysis.pool
 
 
-def score_all(predict, found, cases, classes):
-    """The Scores of all test volumes; `found` is the calibration.Map of the calibrated ones."""
-    rows, calibrated_rows, against_all, human, sums = [], [], [], [], []
+def score_all(predict, found, cases, classes, rules=None):
+    """The Scores of all test volumes.
+
+    Args:
+      found: calibration.Map of the calibrated ones.
+      rules: volumes.Rule of each class, or None.
+    """
+    rows, calibrated_rows, against_all, human, sizes, sums = [], [], [], [], [], []
     progress = Progress("evaluating volumes", len(cases))
     for case in cases:
         probabilities = predict(case.image)
@@ -28,9 +41,11 @@ def score_all(predict, found, cases, classes):
         if truth.known(case):
             against_all += annotators.score(probabilities, case, classes)
             human += annotators.score_annotators(case, classes)
+        if rules:
+            sizes += volume_scores.score(calibrated, case, rules, classes)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
-    return Scores(rows, calibrated_rows, against_all, human, analysis.pool(sums))
+    return Scores(rows, calibrated_rows, against_all, human, sizes, analysis.pool(sums))
 
 
 def score_each(predict, cases, classes):

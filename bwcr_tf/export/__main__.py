@@ -25,6 +25,13 @@ def define_flags():
         ["auto", "none", *maps],
         "Map of the probabilities, chosen again. [the run's]",
     )
+    flags.DEFINE_float(
+        "coverage",
+        None,
+        "Of the intervals of volumes, set again; 0: none. [the run's]",
+        0.0,
+        0.999,
+    )
     flags.DEFINE_string("data_dir", None, "Folder of the data set, to calibrate. [the run's]")
     flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
 
@@ -41,12 +48,11 @@ def main(_):
     calibration_choice.load(
         folder, spec.settings.num_classes
     )  # or it is not trained to its end
-    fitted = FLAGS.calibration not in (None, "none")
-    cases = calibration_cases(folder, spec) if fitted else ()
+    choice = FLAGS.calibration, FLAGS.coverage
+    kept = choice in ((None, None), (None, 0), ("none", 0))
+    cases = None if kept else calibration_cases(folder, spec)
     path = folder / "saved_model"
-    record, network = saved_model.export_run(
-        folder, FLAGS.calibration, cases, spec.calibration_part
-    )
+    record, network = saved_model.export_run(folder, *choice, cases)
     if FLAGS.format == "onnx":
         path = folder / "model.onnx"
         saved_model.export_onnx(network, path)
@@ -54,15 +60,18 @@ def main(_):
 
 
 def calibration_cases(folder, spec):
-    """The preprocessed calibration subjects of a run, from its folders or those of the flags."""
+    """{part: Cases} of the subjects that a run did not train on, from its folders or the flags'."""
     from bwcr_tf.data import cache
     from bwcr_tf.training import labels, run_folder
 
     run_flags = run_folder.read_flags(folder)
     directory = FLAGS.data_dir or run_folder.data_dir(run_flags)
-    subjects = spec.subjects(spec.calibration_part, directory)
-    cases = cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
-    return labels.validated(cases, run_flags.get("labels", "first"))
+    cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
+    found = {}
+    for part in ("validation", "calibration"):
+        cases = cache.prepare(spec.subjects(part, directory), spec.settings, cache_dir)
+        found[part] = labels.validated(cases, run_flags.get("labels", "first"))
+    return found
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 
 from bwcr_tf.data import datasets, normalization
 from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
-from bwcr_tf.export import calibration_words
+from bwcr_tf.export import calibration_words, volume_words
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder
 
@@ -36,7 +36,7 @@ For research; not a medical device.
 Calibration {kind}: {map}
 {how}
 
-{scores}
+{scores}{volumes}
 
 ## Limits
 
@@ -48,7 +48,7 @@ Calibration {kind}: {map}
 - The signature `slices` does no N4 and knows no padding: where N4 is named above, its images differ
   from those of training. bwcr_tf.predict does both.
 - A calibration map is the same for all pixels; single structures may still be off.
-- Volume intervals of bwcr_tf.predict assume fully dependent pixels and a calibrated model.
+- {promise}
 
 ## Use
 
@@ -113,6 +113,8 @@ def to_markdown(folder):
         chosen="weights" if own else "weights and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
         scores=to_table(*measured(folder, calibration_choice.to_json(found))),
+        volumes=volume_words.table(record, summary_of(folder)),
+        promise=volume_words.promise(record),
     )
 
 
@@ -121,17 +123,21 @@ _SCORES = ("scores.csv", "scores_calibrated.csv")
 
 def measured(folder, found):
     """`by_subject` before and after the map `found`, as JSON; {} if it was another one."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        if "temperature" in summary:  # of an earlier version
-            count = len(found[1])
-            scaled = calibration.scaled(count, summary["temperature"])
-            same = calibration_choice.to_json(scaled) == found
-        else:
-            same = summary["calibration"]["map"] == found
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
+    summary = summary_of(folder)
+    if "temperature" in summary:  # of an earlier version
+        scaled = calibration.scaled(len(found[1]), summary["temperature"])
+        same = calibration_choice.to_json(scaled) == found
+    else:
+        same = summary.get("calibration", {}).get("map") == found
     return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]
+
+
+def summary_of(folder):
+    """The summary.json of a run's folder; {} where there is none."""
+    try:
+        return json.loads((folder / "summary.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def by_subject(rows):

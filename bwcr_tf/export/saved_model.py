@@ -8,29 +8,34 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.evaluation import calibration_choice, inference
+from bwcr_tf.evaluation import calibration_choice, calibration_record, inference
 from bwcr_tf.export import calibrated, manifest, model_card, signatures
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder
 
 
-def export_run(folder, choice, cases, part="validation"):
+def export_run(folder, choice=None, coverage=None, cases=None):
     """Sets the calibration of a run, and writes its saved_model/ and MODEL_CARD.md.
 
     Args:
-      choice: of calibration_choice.choose; None leaves a run's record as it is.
-      cases: the calibration subjects' Cases, of the `part` of the split that they are; `none`
-        and None use none.
+      choice: of calibration_choice.choose; None leaves a run's map as it is.
+      coverage: of the intervals of volumes; None leaves them as they are.
+      cases: {part of the split: Cases} of the subjects that do not train, for what is set.
 
     Returns:
       The record, and the network that is exported.
     """
     network = checkpoints.load_best(folder)
     spec = run_folder.load_spec(folder)
-    if choice is not None:
+    if (choice, coverage) != (None, None):
+        finished = calibration_choice.finished(folder)
+        old = (
+            calibration_choice.load(folder, spec.settings.num_classes)[0] if finished else None
+        )
         predict = inference.predictor(network)
-        calibration_choice.save(folder, calibration_choice.choose(choice, predict, cases, part))
+        record = calibration_record.make(predict, cases, spec, choice, coverage, old)
+        calibration_choice.save(folder, record)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
     description = manifest.describe(spec, run_folder.read_flags(folder))
     description["calibration"] = {
@@ -38,6 +43,7 @@ def export_run(folder, choice, cases, part="validation"):
         "weights": found.weights.tolist(),
         "bias": found.bias.tolist(),
     }
+    description["volumes"] = record.get("volumes")
     network = calibrated.calibrate(network, found)
     export(network, folder / "saved_model", description)
     model_card.write(folder)

@@ -7,7 +7,7 @@ For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
 with --dicom_seg, for a DICOM series, also NAME_labels.dcm and NAME_probabilities.dcm,
-and a row of volumes.csv; see `volumetry.volumes`. index.html shows them all, the most uncertain
+and a row of volumes.csv; see `volumetry.of_scan`. index.html shows them all, the most uncertain
 first; see `page.uncertainty`. A folder may hold scans (NIfTI, NRRD, MetaImage),
 folders of one DICOM series each, or be such a series itself.
 """

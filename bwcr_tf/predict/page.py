@@ -102,7 +102,8 @@ _LEGEND = """
 of a scan is the mean entropy, in nats, of the voxels whose foreground probability exceeds 0.1.
 Slices are cut to the surroundings of what was found, and numbered as in the file; the patient's
 left is on the right, in sagittal slices the front on the left. Volumes are in ml, as in
-volumes.csv. A click on the name of a scan shows more slices, larger.</p></details>
+volumes.csv; coverage is the level that the interval from low to high promises. A click on the name
+of a scan shows more slices, larger.</p></details>
 """
 
 
@@ -140,7 +141,9 @@ def _table(classes, row):
 
 
 def _number(value):
-    return f"{value:.1f}" if isinstance(value, float) else _text(value)
+    if not isinstance(value, float):
+        return _text(value)
+    return f"{value:.1f}" if value >= 100 else f"{value:.3g}"
 
 
 def _text(value):

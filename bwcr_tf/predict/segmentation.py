@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf.data import channels, normalization, preprocess, scans
-from bwcr_tf.evaluation import inference
+from bwcr_tf.evaluation import inference, volume_choice
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry
 from bwcr_tf.system import command, errors
@@ -27,6 +27,7 @@ class Model:
     digest: str  # of model.json, which has those of all files
     codes: dict  # class -> its code, as coding.read_codes
     channels: tuple[str, ...] = ("image",)
+    rules: tuple | None = None  # volumes.Rule of each class, of models that have them
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
@@ -79,7 +80,9 @@ def predict_scan(path, name, model, output, reorient, write_also):
         write_also(output, name, path, probabilities, model)
     suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
     outputs.write(output, name, suffix, probabilities, image, outputs.nifti_header(path))
-    row = {"scan": name} | volumetry.volumes(probabilities, image, model.classes)
+    voxel_ml = np.prod(image.GetSpacing()) / 1000
+    row = {"scan": name}
+    row |= volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
     code = model.settings.orientation if reorient else scans.orientation(image)
     article = page.article(
         name,
@@ -123,6 +126,7 @@ def load(folder):
             run_folder.digest(description),
             dict(description.get("codes", {})),
             tuple(description.get("channels", ["image"])),
+            volume_choice.rules(description.get("volumes"), classes),
         )
     except DataError:
         raise

@@ -2,33 +2,29 @@
 
 import csv
 
-import numpy as np
-
+from bwcr_tf.evaluation import conformal, volumes
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
-SURE, POSSIBLE = 0.975, 0.025  # probabilities whose regions bound the volumes
-VOLUMES = ("ml", "expected_ml", f"ml_where_p>{SURE}", f"ml_where_p>{POSSIBLE}")
+VOLUMES = ("ml", "calibrated_ml", "low_ml", "high_ml", "coverage")
 
 
-def volumes(probabilities, image, classes):
-    """Volumes in ml of each class, by column of volumes.csv.
+def of_scan(probabilities, voxel_ml, classes, rules=None):
+    """Volumes in ml of each class in probabilities [Z, Y, X, C], by column of volumes.csv.
 
-    CLASS_ml is of the label map, and CLASS_expected_ml of the probabilities (their sum).
-    CLASS_ml_where_p>0.975 and CLASS_ml_where_p>0.025 are the volumes of those regions. They are
-    the central 95 % interval if voxels depend on each other fully: one uniform number decides
-    them all, and a voxel is of the class where its probability exceeds that number. Of all
-    dependence that agrees with the probabilities this gives the volume the largest variance;
-    independent voxels would give an interval of next to no width.
+    CLASS_ml is of the label map, CLASS_calibrated_ml, CLASS_low_ml and CLASS_high_ml are those of
+    volumes.measure, and CLASS_coverage is the level that the interval promises, as a fraction. All
+    but the first are empty for a model without `rules`, a volumes.Rule for each class.
     """
-    ml = np.prod(image.GetSpacing()) / 1000
-    labels = probabilities.argmax(axis=-1)
     row = {}
     for c, name in enumerate(classes, start=1):
-        p = probabilities[..., c]
-        sizes = [np.count_nonzero(labels == c), p.sum(dtype=np.float64)]
-        sizes += [np.count_nonzero(p > bound) for bound in (SURE, POSSIBLE)]
-        row |= {f"{name}_{what}": ml * size for what, size in zip(VOLUMES, sizes, strict=True)}
+        values = [voxel_ml * volumes.label_size(probabilities, c), "", "", "", ""]
+        if rules:
+            values = [
+                voxel_ml * size for size in volumes.measure(probabilities, c, rules[c - 1])
+            ]
+            values.append(conformal.rounded_down(rules[c - 1].level))
+        row |= {f"{name}_{what}": v for what, v in zip(VOLUMES, values, strict=True)}
     return row
 
 

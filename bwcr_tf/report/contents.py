@@ -10,6 +10,7 @@ from bwcr_tf.report import (
     scored_runs,
     supplementary_tables,
     tables,
+    volume_table,
 )
 
 
@@ -60,6 +61,7 @@ def setting_blocks(setting, methods, folder):
     blocks = test_tables(setting, methods)
     for key, make in (
         ("calibrated", supplementary_tables.temperature_table),
+        ("volumes", volume_table.make),
         ("last", supplementary_tables.selection_table),
         ("validations", partial(curves.by_step, folder)),
         ("reliability", partial(curves.reliability, folder)),

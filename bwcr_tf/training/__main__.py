@@ -41,6 +41,7 @@ def define_flags():
     flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
     flags.DEFINE_integer("num_calibration", None, "Subjects to calibrate on. [validation's]", 1)
     flags.DEFINE_enum("calibration", "auto", maps, "Map of the probabilities that leave.")
+    flags.DEFINE_float("coverage", 0.9, "Of the intervals of volumes; 0: none.", 0.0, 0.999)
     # fmt: on
     for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
         flags.register_validator(
@@ -71,8 +72,8 @@ def main(_):
     run_folder.claim(folder, given, spec)
     with run_folder.lock(folder):
         best, cases = run.train(folder, spec, subjects, options, given)
-        part = spec.calibration_part
-        record, _ = saved_model.export_run(folder, options.calibration, cases[part], part)
+        choice = options.calibration, options.coverage
+        record, _ = saved_model.export_run(folder, *choice, cases)
     print(f"calibration {record['kind']}")
     print(f"best        validation Dice {best:.3f}")
     print(f"next        python evaluate.py --run_dir={folder}")

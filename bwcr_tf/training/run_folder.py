@@ -16,7 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
-_AFTERWARDS = ("calibration", "temperature")  # do not change the training
+_AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
 
 
 @dataclasses.dataclass(frozen=True)

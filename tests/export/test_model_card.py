@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bwcr_tf.data import preprocess
+from bwcr_tf.evaluation import volume_scores
 from bwcr_tf.export import model_card
 from bwcr_tf.training import run_folder
 
@@ -156,3 +157,30 @@ def test_interval_is_the_bootstraps():
     half = 196 * values.std() / np.sqrt(30)
     assert mean == pytest.approx(100 * values.mean(), abs=0.05)
     assert (mean - low, high - mean) == pytest.approx((half, half), rel=0.15)
+
+
+def test_card_has_what_the_intervals_promise_and_held(folder):
+    card = model_card.to_markdown(folder)
+    assert "It gives no intervals of volumes." in card and "| held |" not in card
+    rule = {"region": 0.05, "factor": 1.0, "kind": "nested", "quantile": 2.5, "level": 2 / 3}
+    record = {"choice": "none", "kind": "none"}
+    record["volumes"] = {
+        "coverage": 0.9, "subjects": ["p3", "p6"], "part": "validation",
+        "classes": {"RV": rule, "LV": rule},
+    }  # fmt: skip
+    (folder / "calibration.json").write_text(json.dumps(record))
+    rows = [
+        {"subject": "p4", "class": name, "true_ml": 2.0, "ml": 1.0, "calibrated_ml": 1.5}
+        | {"low_ml": 1.0, "high_ml": 3.0}
+        for name in ("RV", "LV")
+    ]
+    found = volume_scores.summarize(rows, record["volumes"], ("RV", "LV"))
+    (folder / "summary.json").write_text(json.dumps({"volumes": found}))
+    card = model_card.to_markdown(folder)
+    promise = "promise 66.6 % of subjects (90 % asked for, 2 calibration subjects)"
+    assert promise in " ".join(card.split()) and "also selected the weights" in card
+    row = "| LV | sum of p > 0.05 | 50.0 | 25.0 | nested | 66.6 | 1 of 1 | 2 |"
+    assert row in card
+    rule["quantile"] = 3.0  # the intervals are others now
+    (folder / "calibration.json").write_text(json.dumps(record))
+    assert row not in model_card.to_markdown(folder)

@@ -70,7 +70,7 @@ def test_volumes_are_shown_by_structure_whatever_their_columns():
     found = article("a", 0.1)
     assert re.findall("<th>([^<]*)</th>", found) == ["", "ml", "low 95"]
     rows = re.findall(r'<tr><th style="[^"]*">(.*?)</th>(.*?)</tr>', found)
-    assert rows == [("LV", "<td>12.3</td><td></td>"), ("LV_wall", "<td>6.0</td><td>5.0</td>")]
+    assert rows == [("LV", "<td>12.3</td><td></td>"), ("LV_wall", "<td>6</td><td>5.04</td>")]
 
 
 def test_a_page_of_another_origin_is_not_overwritten(tmp_path):

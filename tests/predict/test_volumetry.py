@@ -1,30 +1,25 @@
 import numpy as np
-import pytest
-import SimpleITK as sitk
 
+from bwcr_tf.evaluation import volumes
 from bwcr_tf.predict import volumetry
 
+P = np.array([0.98, 0.6, 0.45, 0.02]).reshape(1, 2, 2)
+PROBABILITIES = np.stack([1 - P, P], axis=-1)
 
-def test_volumes_are_those_counted_by_hand():
-    image = sitk.GetImageFromArray(np.zeros((1, 2, 2), np.float32))
-    image.SetSpacing((10, 10, 5))  # 0.5 ml
-    p = np.array([0.98, 0.6, 0.45, 0.02], np.float32).reshape(1, 2, 2)
-    row = volumetry.volumes(np.stack([1 - p, p], axis=-1), image, ("LV",))
+
+def test_row_has_the_columns_in_order_with_volumes_counted_by_hand():
+    rule = volumes.Rule(0.4, 1.0, "nested", 1.0, 2 / 3)  # from p 0.27 to 0.73
+    row = volumetry.of_scan(PROBABILITIES, 0.5, ("LV",), [rule])
     assert {name: round(value, 6) for name, value in row.items()} == {
         "LV_ml": 1.0,
-        "LV_expected_ml": 1.025,
-        "LV_ml_where_p>0.975": 0.5,
-        "LV_ml_where_p>0.025": 1.5,
+        "LV_calibrated_ml": 1.015,
+        "LV_low_ml": 0.5,
+        "LV_high_ml": 1.5,
+        "LV_coverage": 0.666,  # and not 0.667
     }
+    assert list(row) == [f"LV_{what}" for what in volumetry.VOLUMES]
 
 
-def test_interval_is_that_of_fully_dependent_voxels():
-    p = np.random.default_rng(0).random((1, 40, 50)).astype(np.float32)
-    image = sitk.GetImageFromArray(p)
-    image.SetSpacing((10, 10, 10))  # 1 ml
-    row = volumetry.volumes(np.stack([1 - p, p], axis=-1), image, ("LV",))
-    uniform = np.random.default_rng(1).random(4000)
-    drawn = [np.count_nonzero(p > u) for u in uniform]
-    bounds = row["LV_ml_where_p>0.975"], row["LV_ml_where_p>0.025"]
-    np.testing.assert_allclose(np.percentile(drawn, (2.5, 97.5)), bounds, atol=25)
-    assert np.mean(drawn) == pytest.approx(row["LV_expected_ml"], rel=0.03)
+def test_model_without_rules_leaves_all_but_the_labels_volume_empty():
+    row = volumetry.of_scan(PROBABILITIES, 0.5, ("LV",))
+    assert row.pop("LV_ml") == 1.0 and set(row.values()) == {""} and len(row) == 4

@@ -147,10 +147,20 @@ def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc
     run("evaluate.py", f"--run_dir={folder}")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["calibration"]["map"] == [record["weights"], record["bias"]]
+    volumes = record["volumes"]
+    assert volumes["subjects"] == split["calibration"]
+    assert volumes["chosen_on"] == split["validation"] and volumes["part"] == "calibration"
+    assert {row["level"] for row in volumes["classes"].values()} == {3 / 4}
+    assert summary["volumes"]["classes"]["LV"]["subjects"] == len(split["test"])
+    rows = list(csv.DictReader((folder / "scores_volumes.csv").read_text().splitlines()))
+    assert len(rows) == 4 * 3  # volumes, classes
+    model = json.loads((folder / "saved_model/model.json").read_text())
+    assert model["volumes"] == volumes
     before, after = (summary[k]["all"]["nll"]["mean"] for k in ("scores", "scores_calibrated"))
     assert before != after
     card = (folder / "MODEL_CARD.md").read_text()
     assert f"Calibration subjects: {', '.join(split['calibration'])}." in card
+    assert "promise 75.0 % of subjects" in " ".join(card.split())
     assert split["settings"]["size"] == [32, 48] and "32 x 48 pixels" in card
 
 

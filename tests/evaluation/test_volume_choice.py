@@ -1,0 +1,191 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.evaluation import (
+    calibration,
+    calibration_record,
+    volume_choice,
+    volume_estimator,
+    volume_scores,
+    volumes,
+)
+from bwcr_tf.training import run_folder
+
+GRID = preprocess.Grid((6, 6, 2), (1, 1, 10), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # 0.01 ml
+LV = ("LV",)
+
+
+def case(subject, label_map, name="", others=()):
+    """A Case whose image is the probability of class 1, on a grid that needs no resampling."""
+    label_map = np.asarray(label_map, np.uint8)
+    return preprocess.Case(
+        name or subject, subject, label_map, label_map, label_map, GRID, label_map, GRID,
+        other_original_label_maps=others,
+    )  # fmt: skip
+
+
+def drawn(subject, rng, power=1.0, name=""):
+    """A Case whose labels are drawn by the `power` of its probabilities."""
+    p = rng.beta(0.5, 0.8, (2, 6, 6)).astype(np.float32)
+    found = case(subject, rng.random(p.shape) < p**power, name)
+    return dataclasses.replace(found, image=p)
+
+
+def predict(image):
+    return np.stack([1 - image, image], axis=-1).astype(np.float32)
+
+
+@pytest.fixture
+def cases():
+    rng = np.random.default_rng(0)
+    return [drawn(f"s{i}", rng, 2.0, name) for i in range(6) for name in ("ED", "ES")]
+
+
+def of_cases(cases):
+    return [volume_choice.scan(predict(each.image), each) for each in cases]
+
+
+def test_factor_minimises_the_mean_relative_error():
+    rng = np.random.default_rng(1)
+    true, sizes = rng.uniform(5, 90, 2000), rng.uniform(5, 90, 2000)
+    tried = np.linspace(0.5, 2, 1501)
+    errors = [volume_estimator.relative(f * sizes, true).mean() for f in tried]
+    found = volume_estimator.factor(sizes, true)
+    assert found == pytest.approx(tried[np.argmin(errors)], abs=0.003)
+    np.testing.assert_allclose(
+        volume_estimator.factor(np.full(5, 100.0), np.full(5, 64.0)), 0.8
+    )
+
+
+def test_an_estimate_is_taken_only_if_it_is_surely_better_on_subjects_left_out():
+    rng = np.random.default_rng(2)
+    true = rng.uniform(20, 90, 8)
+    subjects = list("aabbccdd")
+    sizes = {region: true * rng.uniform(0.8, 1.2, 8) for region in volume_estimator.REGIONS}
+    assert volume_estimator.choose(subjects, true, sizes)[:2] == (None, 1.0)
+    sizes[0.2] = true * 1.001
+    assert volume_estimator.choose(subjects, true, sizes)[:2] == (0.2, 1.0)
+    sizes = {region: 2 * true for region in sizes}
+    region, factor, errors = volume_estimator.choose(subjects, true, sizes)
+    assert region is None and factor == pytest.approx(0.5 ** (8 / 13))
+    np.testing.assert_allclose(errors["factor"], 2 * 0.5 ** (6 / 11) - 1)  # two are left out
+    assert (
+        volume_estimator.choose(subjects[:4], true[:4], {r: 2 * true[:4] for r in sizes})[1]
+        == 1
+    )
+
+
+def test_score_of_a_subject_is_the_largest_of_its_volumes(cases):
+    found = of_cases(cases)
+    each = [volumes.nested_score(scan.probabilities, 1, scan.sizes[0]) for scan in found]
+    np.testing.assert_array_equal(
+        volume_choice.scores("nested", found, 1), np.reshape(each, (6, 2)).max(axis=1)
+    )
+
+
+def test_kind_is_chosen_on_other_subjects_than_the_width(cases):
+    found = of_cases(cases)
+    record = volume_choice.choose(found[:8], found[8:], 0.9, LV)["classes"]["LV"]
+    widths = {kind: volume_choice.width(kind, found[8:], 0.9, 1) for kind in volumes.KINDS}
+    assert record["widths_ml"] == widths and record["kind"] == min(widths, key=widths.get)
+    own = volume_choice.scores(record["kind"], found[:8], 1)
+    assert record["quantile"] == own.max() and record["level"] == 4 / 5
+    alone = volume_choice.choose(found, [], 0.5, LV)["classes"]["LV"]
+    assert alone["kind"] == volume_choice.DEFAULT and alone["level"] == 0.5
+    assert alone["quantile"] == np.sort(volume_choice.scores("nested", found, 1))[3]  # of seven
+
+
+def test_rules_survive_json_and_infinite_scores():
+    sure = dataclasses.replace(case("a", np.ones((2, 6, 6))), image=np.zeros((2, 6, 6)))
+    record = json.loads(json.dumps(volume_choice.choose(of_cases([sure]), [], 0.9, LV)))
+    (rule,) = volume_choice.rules(record, LV)
+    assert rule == volumes.Rule(None, 1.0, "nested", np.inf, 0.5)
+    low, high = volumes.measure(predict(sure.image), 1, rule)[2:]
+    assert (low, high) == (0, 72)  # nothing is left out
+    assert volume_choice.rules(None, LV) is None
+    record["classes"]["LV"]["kind"] = "exact"
+    with pytest.raises(ValueError, match="exact"):
+        volume_choice.rules(record, LV)
+
+
+def test_a_subject_does_not_shape_the_map_that_it_is_measured_with(cases):
+    found = calibration.Map("temperature", 2 * np.eye(4, 2), np.zeros(2))
+    maps = volume_choice.held_out_maps(found, predict, cases)
+    without = volume_choice.held_out_maps(found, predict, cases[2:])  # s0 is left out
+    of_all = calibration.fit("temperature", _samples(cases[2:]))
+    np.testing.assert_allclose(maps["s0"].weights, of_all.weights)
+    assert not np.allclose(maps["s1"].weights, without["s1"].weights)
+    assert (
+        volume_choice.held_out_maps(calibration.identity(2), None, cases)["s0"].kind == "none"
+    )
+
+
+def _samples(cases):
+    joined = volume_choice.calibration_choice.join(predict, cases)
+    return [calibration.sample(*pixels) for pixels in joined.values()]
+
+
+@pytest.fixture
+def spec():
+    settings = preprocess.Settings(2, 6, 1.0)
+    return run_folder.RunSpec("acdc", LV, settings, ("t",), ("s0", "s1", "s2"), ("x",))
+
+
+def test_record_has_the_map_then_the_volumes(cases, spec):
+    parts = {"validation": cases, "calibration": []}
+    record = calibration_record.make(predict, parts, spec, "none", 0.9)
+    assert record["kind"] == "none" and record["volumes"]["part"] == "validation"
+    assert record["volumes"]["classes"]["LV"]["level"] == 6 / 7
+    again = calibration_record.make(predict, parts, spec, None, 0.5, record)
+    assert again["volumes"]["coverage"] == 0.5 and again["choice"] == "none"
+    kept = calibration_record.make(predict, parts, spec, "temperature", None, again)
+    assert kept["volumes"]["coverage"] == 0.5 and kept["kind"] == "temperature"
+    assert "volumes" not in calibration_record.make(predict, None, spec, None, 0, record)
+
+
+def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
+    parts = {"validation": cases[:4], "calibration": cases[4:]}
+    aside = dataclasses.replace(spec, calibration=("s2", "s3", "s4", "s5"))
+    found = calibration_record.make(predict, parts, aside, "none", 0.9)["volumes"]
+    assert found["subjects"] == ["s2", "s3", "s4", "s5"] and found["part"] == "calibration"
+    assert found["chosen_on"] == ["s0", "s1"]
+
+
+def test_test_volumes_are_held_against_annotator_1_and_against_all():
+    p = np.full((2, 6, 6), 0.01)
+    p[0, 0, :4], p[1, 0, :2] = 0.9, 0.3  # a label of four voxels, two more from 0.3 on
+    maps = np.zeros((3, 2, 6, 6), np.uint8)
+    for k, size in enumerate((5, 6, 7)):
+        maps[k].flat[:size] = 1
+    found = dataclasses.replace(case("a", maps[0], "ED", maps[1:]), image=p)
+    rule = volumes.Rule(0.2, 1.0, "nested", 1.0, 0.9)  # from odds of e to those of 1 / e
+    (row,) = volume_scores.score(predict(p), found, [rule], LV)
+    assert row == pytest.approx(
+        {
+            "subject": "a", "volume": "ED", "class": "LV", "true_ml": 0.05, "ml": 0.04,
+            "calibrated_ml": 0.042, "low_ml": 0.04, "high_ml": 0.06, "annotators_inside": 2 / 3,
+        }
+    )  # fmt: skip
+
+
+def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():
+    def row(subject, true, ml, low, high):
+        keys = ("true_ml", "ml", "calibrated_ml", "low_ml", "high_ml")
+        values = dict(zip(keys, (true, ml, ml, low, high), strict=True))
+        return {"subject": subject, "class": "LV"} | values
+
+    rows = [row("a", 2.0, 1.0, 1, 3), row("a", 2.0, 1.5, 1, 1.9), row("b", 0.0, 0.5, 0, 1)]
+    fields = {"region": None, "factor": 1.0, "kind": "nested", "quantile": None, "level": 2 / 3}
+    record = {"coverage": 0.9, "subjects": ["c", "d"], "part": "validation"}
+    summary = volume_scores.summarize(rows, record | {"classes": {"LV": fields}}, LV)
+    found = summary["classes"]["LV"]
+    assert (found["covered"], found["subjects"]) == (1, 2)  # one of a's two volumes is outside
+    assert found["label_error"] == found["calibrated_error"] == (0.5 + 0.25) / 2
+    assert found["width_ml"] == ((2 + 0.9) / 2 + 1) / 2 and found["annotators_inside"] is None
+    assert "66.6" in volume_scores.to_text(summary) and "1 of 2" in volume_scores.to_text(
+        summary
+    )
