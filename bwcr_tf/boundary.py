@@ -22,12 +22,17 @@ def distance(label_map, num_classes):
     For a foreground class c, r_c is its Euclidean distance transform minus one, inside the class
     and outside it, so that it is 0 on both pixels that touch the boundary; r is the minimum over
     the classes present. A class that fills the whole map has no boundary and is left out.
+
+    Ignored pixels, of the value `num_classes`, are on neither side of a boundary: r of the others
+    reaches across them, and their own counts nowhere.
     """
+    label_map = np.asarray(label_map)
     nearest = np.full(np.shape(label_map), np.inf, np.float32)
     for c in range(1, num_classes):
-        inside = np.asarray(label_map) == c
-        if inside.any() and not inside.all():
-            edt = ndimage.distance_transform_edt(inside)
+        inside = label_map == c
+        outside = ~inside & (label_map != num_classes)
+        if inside.any() and outside.any():
+            edt = ndimage.distance_transform_edt(~outside)
             edt += ndimage.distance_transform_edt(~inside)
             nearest = np.minimum(nearest, (edt - 1).astype(np.float32))
     return nearest

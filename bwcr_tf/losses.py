@@ -1,7 +1,16 @@
-"""Pixelwise losses, unreduced: (labels, logits) [B, H, W, C] -> [B, H, W]."""
+"""Pixelwise losses, unreduced: (labels, logits) [B, H, W, C] -> [B, H, W].
+
+Labels are one-hot or soft; those of an ignored pixel are all zero. Logits are all zero where they
+count in no loss: where the view did not see, and at ignored pixels.
+"""
 
 import numpy as np
 import tensorflow as tf
+
+
+def labelled(labels):
+    """1 for pixels that have a label, 0 for those that are ignored: [B, H, W]."""
+    return tf.cast(tf.reduce_any(labels > 0, axis=-1), labels.dtype)
 
 
 def cross_entropy(labels, logits):
@@ -13,16 +22,32 @@ def svls_cross_entropy(labels, logits, sigma=1.0):
     """Cross-entropy with spatially varying label smoothing (Islam & Glocker, IPMI 2021).
 
     One-hot labels are averaged over 3 x 3 pixels with Gaussian weights whose centre is replaced
-    by the sum of its neighbours, so a pixel keeps at least half of its mass; borders replicated.
+    by the sum of its neighbours, so a pixel keeps at least half of its mass; borders replicated,
+    ignored neighbours taken for the pixel itself.
     """
     line = np.exp(-0.5 * (np.arange(-1, 2) / sigma) ** 2)
     kernel = np.outer(line, line)
     kernel[1, 1] = kernel.sum() - kernel[1, 1]
-    kernel = tf.constant(kernel / kernel.sum(), labels.dtype)
-    kernel = tf.tile(kernel[:, :, None, None], [1, 1, labels.shape[-1], 1])
-    padded = tf.pad(labels, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    smooth = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
-    return cross_entropy(smooth, logits)
+    kernel = tf.constant(kernel / kernel.sum(), labels.dtype)[:, :, None, None]
+
+    def smooth(padded):
+        by_class = tf.tile(kernel, [1, 1, padded.shape[-1], 1])
+        return tf.nn.depthwise_conv2d(padded, by_class, [1, 1, 1, 1], "VALID")
+
+    return cross_entropy(_around(labels, smooth), logits)
+
+
+def _around(labels, mean):
+    """`mean` of labels [B, H + 2, W + 2, C] over 3 x 3 pixels: [B, H, W, C].
+
+    Borders are replicated, and ignored pixels count as the one in the middle.
+    """
+    ignored = 1 - labelled(labels)[..., None]
+    found, share_ignored = (
+        mean(tf.pad(values, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC"))
+        for values in (labels, ignored)
+    )
+    return found + share_ignored * labels
 
 
 def margin_cross_entropy(labels, logits, margin=10.0, weight=0.1):
@@ -62,10 +87,10 @@ def confidence_penalty_cross_entropy(labels, logits, weight=0.1):
 def neighbor_cross_entropy(labels, logits, weight=0.1):
     """Cross-entropy plus weight times mean_c |z_c - n_c| (NACL: Murugesan et al., MICCAI 2023).
 
-    n_c is the share of class c among the labels of the 3 x 3 pixels around; borders replicated.
+    n_c is the share of class c among the labels of the 3 x 3 pixels around; borders replicated,
+    ignored neighbours taken for the pixel itself.
     """
-    padded = tf.pad(labels, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    shares = tf.nn.avg_pool2d(padded, 3, 1, "VALID")
+    shares = _around(labels, lambda padded: tf.nn.avg_pool2d(padded, 3, 1, "VALID"))
     return cross_entropy(labels, logits) + weight * tf.reduce_mean(tf.abs(logits - shares), -1)
 
 
@@ -73,10 +98,10 @@ def dice_cross_entropy(labels, logits, epsilon=1e-5):
     """Cross-entropy plus the soft Dice loss of the batch, at every pixel the same.
 
     The default of nnU-Net (Isensee et al., Nature Methods 2021): 1 - mean over foreground classes
-    of (2 sum p y + epsilon) / (sum p + sum y + epsilon), over the pixels that the view saw.
+    of (2 sum p y + epsilon) / (sum p + sum y + epsilon), over the pixels that count.
     """
-    seen = _seen(logits)[..., None]
-    p, y = ((seen * values)[..., 1:] for values in (tf.nn.softmax(logits), labels))
+    counted = _counted(logits)[..., None]
+    p, y = ((counted * values)[..., 1:] for values in (tf.nn.softmax(logits), labels))
     axes = (0, 1, 2)
     overlap, size = tf.reduce_sum(p * y, axes), tf.reduce_sum(p + y, axes)
     dice = tf.reduce_mean((2 * overlap + epsilon) / (size + epsilon))
@@ -88,14 +113,14 @@ def calibration_cross_entropy(labels, logits, bins=20):
 
     mL1-ACE (Barfoot et al., MICCAI 2024): per image and class, the mean over bins that hold
     anything of |mean p - mean y|, then the mean over classes. p is shared linearly between the
-    two bins whose centres are nearest. Pixels that the view did not see are in no bin.
+    two bins whose centres are nearest. Pixels that do not count are in no bin.
     """
     batch, classes = tf.shape(logits)[0], logits.shape[-1]
     p = tf.nn.softmax(logits)
     place = tf.clip_by_value(p * bins - 0.5, 0.0, bins - 1.0)  # in units of bins, from a centre
     lower = tf.minimum(tf.floor(place), bins - 2.0)
-    upper_share = (place - lower) * _seen(logits)[..., None]
-    lower_share = _seen(logits)[..., None] - upper_share
+    upper_share = (place - lower) * _counted(logits)[..., None]
+    lower_share = _counted(logits)[..., None] - upper_share
     of_image = tf.reshape(tf.range(batch), [-1, 1, 1, 1]) * classes + tf.range(classes)
     first = of_image * bins + tf.cast(lower, tf.int32)  # [B, H, W, C]: which bin of all
 
@@ -113,8 +138,8 @@ def calibration_cross_entropy(labels, logits, bins=20):
     return cross_entropy(labels, logits) + tf.reduce_mean(error, axis=-1)[:, None, None]
 
 
-def _seen(logits):
-    """1 for pixels that the view saw, else 0, [B, H, W]: logits are zero outside of it."""
+def _counted(logits):
+    """1 for pixels that count, else 0, [B, H, W]: there all logits are zero."""
     return tf.cast(tf.reduce_any(logits != 0, axis=-1), logits.dtype)
 
 

@@ -6,6 +6,9 @@ is the background. Everything is a fraction, not per cent.
 The metrics of calibration take, in place of a label_map, the fraction [..., C] of annotators who
 gave a pixel each class: the one of as many axes as the probabilities is that. A label map is the
 special case of one annotator.
+
+A pixel whose label is C, or whose fractions are all zero, is ignored: it counts in no metric.
+Where nothing counts, a metric is NaN.
 """
 
 import numpy as np
@@ -21,15 +24,16 @@ def fractions(label_maps, num_classes):
     Args:
       label_maps: a label map [...] for each annotator.
     """
-    one_hot = np.eye(num_classes, dtype=np.float32)
+    one_hot = np.eye(num_classes + 1, num_classes, dtype=np.float32)  # none of an ignored pixel
     return sum(one_hot[label_map] for label_map in label_maps) / np.float32(len(label_maps))
 
 
 def dice(prediction, label_map, num_classes):
     """Dice coefficient of each foreground class [C-1]; NaN where both masks are empty."""
     scores = np.full(num_classes - 1, np.nan)
+    labelled = label_map != num_classes
     for c in range(1, num_classes):
-        predicted, true = prediction == c, label_map == c
+        predicted, true = (prediction == c) & labelled, label_map == c
         size = np.count_nonzero(predicted) + np.count_nonzero(true)
         if size:
             scores[c - 1] = 2 * np.count_nonzero(predicted & true) / size
@@ -40,14 +44,18 @@ def hd95(prediction, label_map, num_classes, spacing_mm):
     """95th percentile Hausdorff distance [C-1] in mm, the larger of the two directions.
 
     Surfaces are the mask's voxels with a face neighbour outside it, volume borders counting as
-    outside. NaN where either mask is empty. `spacing_mm` is in the order of the array's axes.
+    outside and ignored voxels as neither. NaN where either surface is empty. `spacing_mm` is in
+    the order of the array's axes.
     """
     scores = np.full(num_classes - 1, np.nan)
+    ignored = label_map == num_classes
     for c in range(1, num_classes):
-        masks = prediction == c, label_map == c
-        if all(mask.any() for mask in masks):
-            box = _bounding_box(masks[0] | masks[1])
-            surfaces = [_surface_mm(mask[box], spacing_mm) for mask in masks]
+        masks = (prediction == c) & ~ignored, label_map == c
+        if not all(mask.any() for mask in masks):
+            continue
+        box = _bounding_box(masks[0] | masks[1] | ignored)
+        surfaces = [_surface_mm(mask[box], ignored[box], spacing_mm) for mask in masks]
+        if all(map(len, surfaces)):
             scores[c - 1] = max(
                 np.percentile(spatial.cKDTree(surfaces[1 - i]).query(surfaces[i])[0], 95)
                 for i in (0, 1)
@@ -59,9 +67,10 @@ def _bounding_box(mask):
     return ndimage.find_objects(mask.astype(np.uint8))[0]
 
 
-def _surface_mm(mask, spacing_mm):
+def _surface_mm(mask, ignored, spacing_mm):
     """Coordinates [N, 3] of the surface voxels."""
-    return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * np.array(spacing_mm)
+    inner = ndimage.binary_erosion(mask | ignored)
+    return np.argwhere(mask & ~inner) * np.array(spacing_mm)
 
 
 def reliability(probabilities, label_map, bins=BINS, foreground=True):
@@ -71,7 +80,7 @@ def reliability(probabilities, label_map, bins=BINS, foreground=True):
     those of the most likely class), in bins of equal width, (low, high], over all pixels or over
     those that an annotator gave a foreground class.
     """
-    true = _as_fractions(probabilities, label_map)
+    probabilities, true = _counted(probabilities, label_map)
     if foreground:
         kept = true[..., 0] < _BACKGROUND
         probabilities, true = probabilities[kept], true[kept]
@@ -106,7 +115,7 @@ def tace(probabilities, label_map, bins=BINS, threshold=0.01):
     p_c and the frequency of class c. Pixels of equal p_c share a bin, the one that the first of
     them would be in. NaN if no pixel exceeds the threshold.
     """
-    true = _as_fractions(probabilities, label_map)
+    probabilities, true = _counted(probabilities, label_map)
     return np.array(
         [
             _adaptive_error(probabilities[..., c], true[..., c], bins, threshold)
@@ -140,11 +149,19 @@ def _rank(values):
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.intp)
 
 
-def _as_fractions(probabilities, label_map):
-    """The fractions that are given in place of a label map, or its one-hot labels: [..., C]."""
+def _counted(probabilities, label_map):
+    """Probabilities and fractions [..., C], or [N, C] of those pixels that are not ignored.
+
+    The fractions are those in place of a label map, or its one-hot labels.
+    """
     if np.ndim(label_map) == probabilities.ndim:
-        return label_map
-    return fractions([label_map], probabilities.shape[-1])
+        true, labelled = label_map, label_map.any(axis=-1)
+    else:
+        true = fractions([label_map], probabilities.shape[-1])
+        labelled = label_map != probabilities.shape[-1]
+    if labelled.all():
+        return probabilities, true
+    return probabilities[labelled], true[labelled]
 
 
 def _of_class(probabilities, label_map):
@@ -154,14 +171,19 @@ def _of_class(probabilities, label_map):
 
 def nll(probabilities, label_map):
     """Mean negative log-likelihood over all pixels in nats, - sum_c f_c log p_c of fractions f."""
+    probabilities, true = _counted(probabilities, label_map)
     log = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=np.float64)
-    return float(-(_as_fractions(probabilities, label_map) * log).sum(axis=-1).mean())
+    return _mean(-(true * log).sum(axis=-1))
 
 
 def brier(probabilities, label_map):
     """Mean over all pixels of sum_c (p_c - f_c)^2 (Brier, 1950): 0 at best, 2 at worst."""
-    true = _as_fractions(probabilities, label_map)
-    return float(np.square(probabilities - true).sum(axis=-1, dtype=np.float64).mean())
+    probabilities, true = _counted(probabilities, label_map)
+    return _mean(np.square(probabilities - true).sum(axis=-1, dtype=np.float64))
+
+
+def _mean(values):
+    return float(values.mean()) if values.size else np.nan
 
 
 def crps(value, mean, sd):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from bwcr_tf import affine
+from bwcr_tf import affine, losses
 
 
 class Trainer(keras.Model):
@@ -38,7 +38,8 @@ class Trainer(keras.Model):
     def objective(self, batch):
         """L_S + lambda(r) L_C of Eq. (2), each term averaged over all pixels.
 
-        A pixel that a view did not see counts as zero in the terms that need this view.
+        A pixel that a view did not see counts as zero in the terms that need this view, and an
+        ignored one in all terms.
         """
         logits, visible = zip(*self.image_logits(batch), strict=True)
         supervised_loss = self.method.supervised_loss(batch["labels"], logits[0])
@@ -60,15 +61,16 @@ class Trainer(keras.Model):
     def image_logits(self, batch):
         """g(X; theta, phi, psi) of Sec. 3 for each view: (logits in the image frame, visible).
 
-        Logits are zero where the view did not see.
+        Ignored pixels are as if no view saw them. Logits are zero where the view did not see.
         """
         height, width = batch["distance"].shape[1:]
+        labelled = losses.labelled(batch["labels"])
         for view, view_to_image in zip(
             tf.unstack(batch["views"]), tf.unstack(batch["view_to_image"]), strict=True
         ):
             image_to_view = affine.invert(view_to_image)
             logits = affine.warp(self.network(view, training=True), image_to_view)
-            visible = affine.visible(image_to_view, height, width)
+            visible = labelled * affine.visible(image_to_view, height, width)
             yield visible[..., None] * logits, visible
 
     def train_step(self, batch):

@@ -47,3 +47,26 @@ def test_a_single_pixel_counts():
         boundary.distance(label_map, 2)[2, 2] == 0
         and boundary.distance(label_map, 2)[2, 4] == 1
     )
+
+
+def test_ignored_pixels_are_on_neither_side_of_a_boundary():
+    row = [0, 0, 2, 2, 1, 1, 2]  # 2 is ignored: the boundary is somewhere in columns 2 and 3
+    found = boundary.distance(np.tile(row, (3, 1)), 2)[1]
+    np.testing.assert_array_equal(found[[0, 1, 4, 5]], [3, 2, 2, 3])
+    assert np.isposinf(boundary.distance(np.tile([1, 1, 2], (3, 1)), 2)).all()
+
+
+def test_distance_of_what_is_not_ignored_equals_brute_force():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        label_map = rng.integers(0, 4, (7, 9))  # 3 is ignored
+        expected = np.full(label_map.shape, np.inf)
+        for c in (1, 2):
+            inside, outside = (np.argwhere(m) for m in (label_map == c, label_map < 3))
+            outside = outside[label_map[tuple(outside.T)] != c]
+            for y, x in np.argwhere(label_map < 3):
+                other = outside if label_map[y, x] == c else inside
+                gap = np.sqrt(((other - [y, x]) ** 2).sum(1)).min() - 1
+                expected[y, x] = min(expected[y, x], gap)
+        found = boundary.distance(label_map, 3)
+        np.testing.assert_allclose(found[label_map < 3], expected[label_map < 3], atol=1e-5)

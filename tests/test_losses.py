@@ -179,6 +179,44 @@ def test_a_loss_of_the_whole_image_leaves_out_what_the_view_did_not_see(name):
     np.testing.assert_allclose(found, loss(LABELS, LOGITS), rtol=1e-5)
 
 
+IGNORED = np.random.default_rng(2).random((5, 6)) < 0.4
+
+
+def neighborhoods(label_map, b, y, x):
+    """One-hot labels [3, 3, C] around a pixel: the border replicated, the pixel where ignored."""
+    rows, columns = (np.clip([i - 1, i, i + 1], 0, n - 1) for i, n in ((y, 5), (x, 6)))
+    around = label_map[b][np.ix_(rows, columns)]
+    around = np.where(IGNORED[np.ix_(rows, columns)], label_map[b, y, x], around)
+    return np.eye(4)[around]
+
+
+@pytest.mark.parametrize("name", ["svls", "nacl"])
+def test_ignored_neighbours_are_taken_for_the_pixel_itself(name):
+    labels = tf.where(IGNORED[..., None], 0.0, LABELS)
+    found = methods.METHODS[name].supervised_loss(labels, LOGITS)
+    line = np.exp([-0.5, 0, -0.5])
+    kernel = np.outer(line, line)
+    kernel[1, 1] = kernel.sum() - 1
+    for b, y, x in np.argwhere(~np.broadcast_to(IGNORED, (2, 5, 6))):
+        around = neighborhoods(LABEL_MAP, b, y, x)
+        if name == "svls":
+            smooth = np.tensordot(kernel / kernel.sum(), around, 2)
+            expected = -(smooth * LOG_P[b, y, x]).sum()
+        else:
+            expected = -LOG_P[b, y, x, LABEL_MAP[b, y, x]]
+            expected += 0.1 * np.abs(LOGITS[b, y, x] - around.mean((0, 1))).mean()
+        assert float(found[b, y, x]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "l1ace"])
+def test_a_loss_of_the_whole_image_is_that_of_its_labelled_pixels(name):
+    loss, kept = methods.METHODS[name].supervised_loss, ~IGNORED
+    labels, logits = (tf.where(kept[..., None], array, 0.0) for array in (LABELS, LOGITS))
+    found = loss(labels, logits).numpy()[:, kept]
+    alone = [tf.constant(array.numpy()[:, None, kept]) for array in (LABELS, LOGITS)]
+    np.testing.assert_allclose(found, loss(*alone)[:, 0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_the_gradient_of_a_loss_equals_finite_differences(name):
     loss = methods.METHODS[name].supervised_loss

@@ -113,3 +113,67 @@ def test_scores_are_fractions_and_do_not_depend_on_pixel_order(seed, count, bins
 @given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(0, 1, width=32)))
 def test_ranks_are_those_of_a_stable_sort(values):
     np.testing.assert_array_equal(metrics._rank(values), np.argsort(values, kind="stable"))
+
+
+def with_ignored(seed, classes=3, shape=(3, 8, 9)):
+    """Probabilities, a label map in which a third is ignored, and where it is not."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.ones(classes), shape).astype(np.float32)
+    kept = rng.random(shape) > 1 / 3
+    return p, np.where(kept, rng.integers(0, classes, shape), classes), kept
+
+
+CALIBRATION = {
+    "ece": metrics.ece,
+    "ece_all": lambda p, label_map: metrics.ece(p, label_map, foreground=False),
+    "tace": metrics.tace,
+    "nll": metrics.nll,
+    "brier": metrics.brier,
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATION)
+def test_a_metric_of_calibration_is_that_of_the_pixels_that_are_not_ignored(name):
+    p, label_map, kept = with_ignored(0)
+    expected = CALIBRATION[name](p[kept], label_map[kept])
+    np.testing.assert_allclose(CALIBRATION[name](p, label_map), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        CALIBRATION[name](p, metrics.fractions([label_map], 3)), expected, rtol=1e-6
+    )
+    assert np.isnan(CALIBRATION[name](p, np.full_like(label_map, 3))).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_predicted_at_ignored_pixels_changes_no_metric(seed):
+    p, label_map, kept = with_ignored(seed)
+    other = np.where(kept[..., None], p, with_ignored(seed + 10)[0])
+    for metric in CALIBRATION.values():
+        np.testing.assert_array_equal(metric(p, label_map), metric(other, label_map))
+    first, second = p.argmax(-1), other.argmax(-1)
+    assert (first != second).any()
+    for metric in (metrics.dice, lambda *args: metrics.hd95(*args, (5.0, 1.0, 2.0))):
+        np.testing.assert_array_equal(metric(first, label_map, 3), metric(second, label_map, 3))
+
+
+def test_dice_counts_no_ignored_pixels():
+    prediction, label_map = np.array([1, 1, 1, 0, 0]), np.array([2, 1, 0, 1, 2])
+    assert metrics.dice(prediction, label_map, 2)[0] == 2 * 1 / (2 + 2)
+
+
+def test_hd95_of_a_stack_of_which_one_slice_is_labelled_is_that_of_the_slice():
+    """Voxels beside ignored slices are no surface: else the whole disc would be, at distance 0."""
+    prediction, label_map = np.zeros((2, 3, 20, 20), int)
+    prediction[:, 2:10, 2:10], label_map[1, 2:10, 2:14] = 1, 1
+    label_map[[0, 2]] = 2
+    y, x = np.mgrid[2:10, 2:14]  # the label's outline, and how far each pixel is off the other
+    outline = (y == 2) | (y == 9) | (x == 2) | (x == 13)
+    off = np.where(x > 9, x - 9, 0)[outline]
+    found = metrics.hd95(prediction, label_map, 2, (5.0, 1.0, 1.0))[0]
+    assert found == pytest.approx(np.percentile(off, 95)) and found == 4.0
+
+
+def test_hd95_is_undefined_where_a_structure_touches_ignored_voxels_alone():
+    prediction, label_map = np.zeros((2, 3, 9, 9), int)
+    prediction[1, 3:6, 3:6] = 1
+    label_map[:, 2:7, 2:7], label_map[1, 4, 4] = 2, 1
+    assert np.isnan(metrics.hd95(prediction, label_map, 2, (1.0, 1.0, 1.0))[0])

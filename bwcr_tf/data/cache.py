@@ -70,7 +70,8 @@ def _check_planes(cases, settings):
 
 
 def _key(volume, settings):
-    digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.asdict(settings)]).encode())
+    made_by = [_FORMAT, dataclasses.asdict(settings)] + ["ignore"] * volume.ignore
+    digest = hashlib.sha256(json.dumps(made_by).encode())
     for file in volume.files:
         try:
             digest.update(hashlib.sha256(file.read_bytes()).digest())

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+from typing import NamedTuple
 
 from bwcr_tf.data import channels, coding, formats, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
@@ -77,7 +78,8 @@ def read_nci(directory):
 
 def read_nnunet(directory):
     """nnU-Net's raw layout; imagesTs is the test set where it is labelled."""
-    classes, names, ending = _description(directory / "dataset.json")
+    about = _description(directory / "dataset.json")
+    ending, names = about.ending, about.channel_names
 
     def subjects(part):
         folder, found = directory / f"images{part}", {}
@@ -90,36 +92,63 @@ def read_nnunet(directory):
         for case, paths in found.items():
             image, *others = channels.of_case(folder / case, paths, ending, names)
             volume = _volume(case, image, directory / f"labels{part}" / f"{case}{ending}")
-            volume = dataclasses.replace(volume, other_channels=tuple(others))
-            yield Subject(case, "", (volume,))
+            more = {"other_channels": tuple(others), "ignore": about.ignore}
+            yield Subject(case, "", (dataclasses.replace(volume, **more),))
 
     test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
-    return Collection(classes, tuple(subjects("Tr")), test, names)
+    return Collection(about.classes, tuple(subjects("Tr")), test, names)
+
+
+class _Description(NamedTuple):
+    """What a dataset.json says."""
+
+    classes: tuple  # of the foreground
+    channel_names: tuple
+    ending: str  # of all files
+    ignore: bool  # whether there is a label `ignore`
 
 
 def _description(path):
-    """Foreground classes, channels and the ending of all files, from a dataset.json."""
+    """The _Description in a dataset.json."""
     try:
         info = json.loads(path.read_text("utf-8"))
-        labels = [(int(str(value)), name) for name, value in info["labels"].items()]
-        values, names = zip(*sorted(labels), strict=True)
+        labels = info["labels"].items()
+        regions = "regions_class_order" in info or any(isinstance(v, list) for _, v in labels)
+        values = {} if regions else {name: int(str(value)) for name, value in labels}
         listed = dict(info.get("channel_names", info.get("modality", {"0": "image"})))
         channel_names = tuple(str(listed[str(number)]) for number in range(len(listed)))
-        "".join(names + channel_names).encode()  # JSON can hold text that no file can
+        "".join([*values, *channel_names]).encode()  # JSON can hold text that no file can
         ending = str(info.get("file_ending", ".nii.gz"))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         expected = "'labels': {name: integer} and 'channel_names': {\"0\": name, ...}"
         raise DataError(f"{path}: expected JSON with {expected}") from error
+    if regions:
+        raise DataError(
+            f"{path}: labels are regions, of several values or in a 'regions_class_order'; "
+            "expected one integer each, for regions overlap and a softmax gives a pixel one class"
+        )
+    classes, ignore = _classes(path, values)
     if not channel_names:
         raise DataError(f"{path}: no channels; expected at least one")
-    if taken := {"all", "mean", "ignore"} & set(names[1:]):
-        raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
-    if values != tuple(range(len(values))) or len(values) < 2:
-        raise DataError(f"{path}: label values {values[:5]}; expected 0 to the last class")
     if not re.fullmatch(r"(\.\w+)+", ending):
         raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
     coding.read_codes(path)  # now rather than after the training
-    return names[1:], channel_names, ending
+    return _Description(classes, channel_names, ending, ignore)
+
+
+def _classes(path, values):
+    """Foreground classes of {label: value}, and whether the last label is `ignore`."""
+    *names, last = sorted(values, key=values.get) or [""]
+    names += [last] * (last != "ignore")
+    if "ignore" in names:
+        found = values["ignore"]
+        raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
+    if taken := {"all", "mean"} & set(names[1:]):
+        raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
+    found = sorted(values.values())
+    if found != list(range(len(found))) or len(names) < 2:
+        raise DataError(f"{path}: label values {found[:5]}; expected 0 to the last class")
+    return tuple(names[1:]), last == "ignore"
 
 
 def read_annotators(directory):
@@ -135,10 +164,15 @@ def read_annotators(directory):
     )
     pool, description = training + validation, directory / "dataset.json"
     if description.exists():
-        classes, names, _ = _description(description)
-        if len(names) > 1:
-            raise DataError(f"{description}: {len(names)} channels; expected one, image.nii.gz")
-        return Collection(classes, pool, test)
+        about = _description(description)
+        count = len(about.channel_names)
+        if count > 1:
+            raise DataError(f"{description}: {count} channels; expected one, image.nii.gz")
+        if about.ignore:
+            raise DataError(
+                f"{description}: label 'ignore'; expected none for several annotators"
+            )
+        return Collection(about.classes, pool, test)
     return Collection(_numbered_classes(pool[0].volumes[0]) if pool else (), pool, test)
 
 

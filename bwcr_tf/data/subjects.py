@@ -16,6 +16,7 @@ class Volume:
     true_probabilities: pathlib.Path | None = None  # which only a phantom knows
     other_labels: tuple[pathlib.Path, ...] = ()  # of annotators 2, 3, ...
     other_channels: tuple[pathlib.Path, ...] = ()
+    ignore: bool = False  # whether the value after the last class's marks pixels to leave out
 
     @property
     def images(self):

@@ -76,9 +76,8 @@ def evaluate_best(folder, cases, classes, record, its_map, method):
         result["annotators"] = annotators.summarize(found.annotators, found.human, classes)
     files.write_json(folder / "summary.json", result)
     model_card.write(folder)
-    figures.draw_run(
-        folder / "figures", method, cases, found.rows, found.pooled["reliability"], predict
-    )
+    shown = cases, found.rows, found.pooled["reliability"], predict, len(classes) + 1
+    figures.draw_run(folder / "figures", method, *shown)
     print(scores.to_text(result["scores"]))
     print(f"\nafter calibration ({its_map.kind}), as exported:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))

@@ -62,13 +62,15 @@ def leakage(probabilities, label_map, away):
     against what the class gives at the same distance where no boundary is.
     """
     num_classes = probabilities.shape[-1]
-    own = np.array(  # [C-1, Z, H, W]
-        [[boundary.distance(m == c, 2) for m in label_map] for c in range(1, num_classes)]
-    )
+    labelled = label_map < num_classes
+    masks = [np.where(labelled, label_map == c, 2) for c in range(1, num_classes)]  # 2: ignored
+    own = np.array(
+        [[boundary.distance(m, 2) for m in mask] for mask in masks]
+    )  # [C-1, Z, H, W]
     sums = {name: [] for name in ("on", "on_count", "off", "off_count")}
     for c in range(1, num_classes):
         touches = np.delete(own, c - 1, axis=0).min(axis=0, initial=np.inf) < 1
-        outside = (label_map != c) & (own[c - 1] >= away)
+        outside = labelled & (label_map != c) & (own[c - 1] >= away)
         for name, kept in (("on", outside & touches), ("off", outside & ~touches)):
             step = np.minimum(own[c - 1][kept], _FARTHEST - 1).astype(int)
             sums[f"{name}_count"].append(np.bincount(step, minlength=_FARTHEST))

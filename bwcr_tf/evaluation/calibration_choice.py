@@ -166,13 +166,14 @@ def _of_temperature(record, num_classes):
 
 
 def join(predict, cases):
-    """{subject: (probabilities, targets)} [N, C] of all its pixels."""
+    """{subject: (probabilities, targets)} [N, C] of all its pixels that are not ignored."""
     parts = {}
     for case in cases:
         p = predict(case.image)
         targets = metrics.fractions(case.label_maps, p.shape[-1])
-        flat = [array.reshape(-1, p.shape[-1]) for array in (p, targets)]
-        parts.setdefault(case.subject, []).append(flat)
+        kept = targets.any(axis=-1)
+        if kept.any():
+            parts.setdefault(case.subject, []).append((p[kept], targets[kept]))
     return {
         name: [np.concatenate(arrays) for arrays in zip(*pairs, strict=True)]
         for name, pairs in parts.items()

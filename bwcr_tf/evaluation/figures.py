@@ -12,9 +12,9 @@ _LEGEND_INSIDE = 8  # lines: the names of more stand beside the axes
 _COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
 
 
-def fullest_slice(label_map):
+def fullest_slice(label_map, num_classes):
     """Index of the slice of a label map [Z, H, W] with the most foreground."""
-    return (label_map > 0).sum(axis=(1, 2)).argmax()
+    return ((label_map > 0) & (label_map < num_classes)).sum(axis=(1, 2)).argmax()
 
 
 def colored(image, label_map, opacity=0.5):
@@ -115,7 +115,7 @@ def panels(rows, path):
     save(figure, path)
 
 
-def draw_run(folder, method, cases, rows, reliability, predict):
+def draw_run(folder, method, cases, rows, reliability, predict, num_classes):
     """Reliability diagram over all test volumes, and panels of the worst, median and best Dice."""
     folder.mkdir(exist_ok=True)
     reliability_diagram({method: reliability}, folder / "reliability.png")
@@ -128,7 +128,7 @@ def draw_run(folder, method, cases, rows, reliability, predict):
         ("best", order[-1]),
     ):
         case = cases[index]
-        z = fullest_slice(case.label_map)
+        z = fullest_slice(case.label_map, num_classes)
         title = f"{rank}: Dice {whole[index]:.2f}\n{case.name}"
         probabilities = predict(case.image[z : z + 1])[0]
         shown.append((title, case.image[z, ..., 0], case.label_map[z], probabilities))

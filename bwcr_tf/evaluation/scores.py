@@ -38,7 +38,7 @@ METRICS = {
         Metric("dice", "Dice", "%", 100, 1, 1,
                "the class is neither in the label nor in the prediction"),
         Metric("hd95_mm", "HD95 mm", "mm", 1, 1, -1,
-               "the class is not in the label, or not in the prediction"),
+               "no surface of the class in the label, or in the prediction"),
         Metric("ece", "ECE", "%", 100, 1, -1, "no foreground in the label"),
         Metric("ece_all", "ECE of all pixels", "%", 100, 1, -1, _EMPTY),
         Metric("tace", "TACE", "%", 100, 1, -1, _BELOW),

@@ -36,7 +36,8 @@ def mean(cases, num_classes):
     The lower class wins a tie, so background wins that of two annotators.
     """
     fractions = [metrics.fractions(case.label_maps, num_classes) for case in cases]
-    distances = [_distances(f.argmax(axis=-1), num_classes) for f in fractions]
+    most = [np.where(f.any(axis=-1), f.argmax(axis=-1), num_classes) for f in fractions]
+    distances = [_distances(label_map, num_classes) for label_map in most]
     return {"label_maps": np.concatenate(fractions), "distance": np.concatenate(distances)}
 
 

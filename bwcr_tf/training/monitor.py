@@ -84,7 +84,7 @@ class Monitor(keras.callbacks.Callback):
 
 def strip(case, probabilities, trainer):
     """The slice of a case with the most labels, as an RGB strip of five pictures."""
-    z = figures.fullest_slice(case.label_map)
+    z = figures.fullest_slice(case.label_map, probabilities.shape[-1])
     image = case.image[z, ..., 0]
     weight = np.zeros_like(image)
     if trainer.method.consistency_weight is not None:

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, shared, write_annotated, write_image, write_patient
 
-from bwcr_tf.data import datasets, preprocess, scans
+from bwcr_tf.data import cache, datasets, preprocess, scans
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
 
@@ -73,6 +73,25 @@ def test_nnunet_is_read_with_and_without_test_labels(tmp_path):
     assert datasets.find("nnunet", nnunet(tmp_path / "b", test_labels=False)).test == ()
 
 
+def test_ignored_pixels_are_read_only_where_dataset_json_says_so(tmp_path):
+    labels = {"background": 0, "a": 1, "ignore": 2}
+    for name, changes in (("plain", {}), ("ignoring", {"labels": labels})):
+        root = nnunet(tmp_path / name, **changes)
+        _, label_map = heart(ord("a"))
+        label_map = np.minimum(label_map, 2)
+        write_image(root / "labelsTr" / "a.nii.gz", label_map)
+    plain, ignoring = (datasets.find("nnunet", tmp_path / n) for n in ("plain", "ignoring"))
+    assert ignoring.classes == ("a",) and ignoring.num_classes == 2
+    settings = preprocess.Settings(2, size=48, pixel_mm=1.5, n4_shrink=0)
+    volumes = [collection.pool[0].volumes[0] for collection in (plain, ignoring)]
+    case = preprocess.preprocess(volumes[1], settings)
+    np.testing.assert_array_equal(case.original_label_map, label_map)
+    assert set(np.unique(case.label_map)) == {0, 1, 2}
+    with pytest.raises(DataError, match=r"label values \[2\]; expected 0 to 1"):
+        preprocess.preprocess(volumes[0], settings)
+    assert cache._key(volumes[0], settings) != cache._key(volumes[1], settings)
+
+
 def test_a_label_without_an_image_is_refused(tmp_path):
     root = nnunet(tmp_path / "a")
     (root / "imagesTr" / "b_0000.nii.gz").unlink()
@@ -103,7 +122,13 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
         ({"channel_names": {}}, "no channels"),
         ({"labels": {"background": 0, "a": 2}}, "label values"),
         ({"labels": [1, 2]}, "expected JSON"),
-        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "'ignore'; expected the name"),
+        (
+            {"labels": {"background": 0, "ignore": 1, "a": 2}},
+            "'ignore' is 1; expected the last",
+        ),
+        ({"labels": {"background": 0, "ignore": 1}}, "label values"),
+        ({"labels": {"background": 0, "all": [1, 2], "a": 2}}, "regions.*softmax"),
+        ({"regions_class_order": [1]}, "regions.*softmax"),
         ({"labels": {"background": 0, "all": 1}}, "'all'; expected the name"),
     ],
 )

@@ -123,3 +123,29 @@ def test_truth_is_left_out_where_a_case_has_none():
     label_map = stripes()
     sums = analysis.measure(constant([0.8, 0.1, 0.1], label_map.shape), case(label_map))
     assert "truth" not in analysis.summarize(sums, ["A", "B"])
+
+
+def test_what_is_predicted_at_ignored_pixels_is_in_no_sum():
+    rng = np.random.default_rng(0)
+    label_map = rng.integers(0, 4, (2, 24, 24))  # 3 is ignored
+    distance = np.stack([boundary.distance(m, 3) for m in label_map])
+    known = case(label_map)
+    known.distance = distance
+    p, other = rng.dirichlet(np.ones(3), (2, *label_map.shape)).astype(np.float32)
+    other = np.where(label_map[..., None] == 3, other, p)
+    first, second = (analysis.measure(values, known) for values in (p, other))
+    for part in ("reliability", "distance", "leakage"):
+        for key, values in first[part].items():
+            np.testing.assert_array_equal(values, second[part][key])
+    assert first["distance"]["count"].sum() == np.count_nonzero(label_map < 3)
+
+
+def test_leakage_reaches_across_ignored_pixels_to_the_boundary():
+    label_map = stripes()
+    label_map[..., 6:8] = 3  # between classes 1 and 2, of which the boundary is no longer known
+    p = constant([1, 0, 0], label_map.shape)
+    p[..., 11:13, 1] = 0.3  # at 11 - 5 - 1 = 5 and 6 pixels from class 1
+    p[..., 6:8, :] = [0, 0.5, 0.5]
+    sums = analysis.leakage(p, label_map, away=2)
+    np.testing.assert_allclose(sums["on"][0][:8], [0, 0, 0, 0, 0, 0.3 * 32, 0.3 * 32, 0])
+    assert sums["on"][0][8:].sum() == 0 and sums["off"].sum() == 0

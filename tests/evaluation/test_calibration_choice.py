@@ -155,3 +155,19 @@ def test_broken_record_is_an_error(text, name, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=f"{name}: not the calibration"):
         calibration_choice.load(tmp_path, 2)
+
+
+def test_ignored_pixels_and_subjects_without_a_label_are_not_fitted_to():
+    predict, found = cases(2.0, subjects=5)
+    ignored = np.random.default_rng(0).random((2, 24, 24)) < 0.5
+    for case in found[:4]:
+        case.label_maps = np.where(ignored, 3, case.label_maps)
+    found[4].label_maps = np.full_like(found[4].label_maps, 3)
+    record = calibration_choice.choose("auto", predict, found)
+
+    def other(image):
+        return np.where(ignored[..., None], np.float32([0.1, 0.2, 0.7]), predict(image))
+
+    assert record == calibration_choice.choose("auto", other, found)
+    assert record["pixels"] == 4 * np.count_nonzero(~ignored)
+    assert record["subjects"] == ["p0", "p1", "p2", "p3"]

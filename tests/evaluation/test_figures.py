@@ -13,4 +13,6 @@ def test_the_fullest_slice_counts_pixels_and_not_classes():
     label_map = np.zeros((3, 2, 2), np.uint8)
     label_map[1, 0] = 1
     label_map[2, 0, 0] = 3
-    assert figures.fullest_slice(label_map) == 1
+    assert figures.fullest_slice(label_map, 4) == 1
+    label_map[1, 0] = 4  # ignored
+    assert figures.fullest_slice(label_map, 4) == 2
