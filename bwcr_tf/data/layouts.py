@@ -2,13 +2,10 @@
 
 import configparser
 import dataclasses
-import json
 import os
 import pathlib
-import re
-from typing import NamedTuple
 
-from bwcr_tf.data import channels, coding, formats, scans
+from bwcr_tf.data import channels, dataset_json, formats, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
 from bwcr_tf.system.errors import DataError
 
@@ -78,7 +75,7 @@ def read_nci(directory):
 
 def read_nnunet(directory):
     """nnU-Net's raw layout; imagesTs is the test set where it is labelled."""
-    about = _description(directory / "dataset.json")
+    about = dataset_json.read(directory / "dataset.json")
     ending, names = about.ending, about.channel_names
 
     def subjects(part):
@@ -99,58 +96,6 @@ def read_nnunet(directory):
     return Collection(about.classes, tuple(subjects("Tr")), test, names)
 
 
-class _Description(NamedTuple):
-    """What a dataset.json says."""
-
-    classes: tuple  # of the foreground
-    channel_names: tuple
-    ending: str  # of all files
-    ignore: bool  # whether there is a label `ignore`
-
-
-def _description(path):
-    """The _Description in a dataset.json."""
-    try:
-        info = json.loads(path.read_text("utf-8"))
-        labels = info["labels"].items()
-        regions = "regions_class_order" in info or any(isinstance(v, list) for _, v in labels)
-        values = {} if regions else {name: int(str(value)) for name, value in labels}
-        listed = dict(info.get("channel_names", info.get("modality", {"0": "image"})))
-        channel_names = tuple(str(listed[str(number)]) for number in range(len(listed)))
-        "".join([*values, *channel_names]).encode()  # JSON can hold text that no file can
-        ending = str(info.get("file_ending", ".nii.gz"))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        expected = "'labels': {name: integer} and 'channel_names': {\"0\": name, ...}"
-        raise DataError(f"{path}: expected JSON with {expected}") from error
-    if regions:
-        raise DataError(
-            f"{path}: labels are regions, of several values or in a 'regions_class_order'; "
-            "expected one integer each, for regions overlap and a softmax gives a pixel one class"
-        )
-    classes, ignore = _classes(path, values)
-    if not channel_names:
-        raise DataError(f"{path}: no channels; expected at least one")
-    if not re.fullmatch(r"(\.\w+)+", ending):
-        raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
-    coding.read_codes(path)  # now rather than after the training
-    return _Description(classes, channel_names, ending, ignore)
-
-
-def _classes(path, values):
-    """Foreground classes of {label: value}, and whether the last label is `ignore`."""
-    *names, last = sorted(values, key=values.get) or [""]
-    names += [last] * (last != "ignore")
-    if "ignore" in names:
-        found = values["ignore"]
-        raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
-    if taken := {"all", "mean"} & set(names[1:]):
-        raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
-    found = sorted(values.values())
-    if found != list(range(len(found))) or len(names) < 2:
-        raise DataError(f"{path}: label values {found[:5]}; expected 0 to the last class")
-    return tuple(names[1:]), last == "ignore"
-
-
 def read_annotators(directory):
     """CURVAS's layout: `training_set/`, `validation_set/` and `testing_set/`, a folder per case.
 
@@ -164,7 +109,7 @@ def read_annotators(directory):
     )
     pool, description = training + validation, directory / "dataset.json"
     if description.exists():
-        about = _description(description)
+        about = dataset_json.read(description)
         count = len(about.channel_names)
         if count > 1:
             raise DataError(f"{description}: {count} channels; expected one, image.nii.gz")

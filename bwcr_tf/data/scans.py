@@ -45,21 +45,22 @@ def _code(direction):
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
 
 
-def read_label(path, image, num_values, place=False):
+def read_label(path, image, num_classes, place=False, ignore=False):
     """The label map of `image` as a sitk.Image on the image's own grid, of uint8 (above 256
     values of int32, the next type that TensorFlow makes one-hot).
 
     With `place`, a label on another grid is put there by physical position (nearest neighbour).
+    With `ignore`, the value num_classes marks pixels that count nowhere.
 
     Raises:
-      DataError: another shape or geometry, no overlap, or values that are not 0..num_values-1.
+      DataError: another shape or geometry, no overlap, or values that are not 0..num_classes-1.
     """
     label = itk_files.read_file(path)
-    values = np.unique(sitk.GetArrayViewFromImage(label))
-    strange = [value for value in values.tolist() if value not in range(num_values)]
+    values, last = np.unique(sitk.GetArrayViewFromImage(label)), num_classes - 1 + ignore
+    strange = [value for value in values.tolist() if value not in range(last + 1)]
     if strange:
-        raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {num_values - 1}")
-    label = sitk.Cast(label, sitk.sitkUInt8 if num_values <= 256 else sitk.sitkInt32)
+        raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {last}")
+    label = sitk.Cast(label, sitk.sitkUInt8 if last < 256 else sitk.sitkInt32)
     difference = geometry_difference(label, image)
     if not difference:
         return label
