@@ -53,13 +53,16 @@ def read_label(path, image, num_classes, place=False, ignore=False):
     With `ignore`, the value num_classes marks pixels that count nowhere.
 
     Raises:
-      DataError: another shape or geometry, no overlap, or values that are not 0..num_classes-1.
+      DataError: another shape or geometry, no overlap, values that are not 0..num_classes-1, or
+        all pixels ignored.
     """
     label = itk_files.read_file(path)
     values, last = np.unique(sitk.GetArrayViewFromImage(label)), num_classes - 1 + ignore
     strange = [value for value in values.tolist() if value not in range(last + 1)]
     if strange:
         raise DataError(f"{path}: label values {strange[:5]}; expected 0 to {last}")
+    if values[0] == num_classes:
+        raise DataError(f"{path}: all pixels are ignored; expected labels")
     label = sitk.Cast(label, sitk.sitkUInt8 if last < 256 else sitk.sitkInt32)
     difference = geometry_difference(label, image)
     if not difference:

@@ -27,21 +27,27 @@ class Scan(NamedTuple):
 
 
 def scan(probabilities, case):
-    """The Scan of a preprocess.Case, of probabilities [Z, H, W, C] on the network's grid."""
+    """The Scan of a preprocess.Case, of probabilities [Z, H, W, C] on the network's grid.
+
+    Ignored voxels are background for certain, in the label as in the probabilities.
+    """
     own = np.clip(inference.restore(probabilities, case), 0, 1)  # as bwcr_tf.predict has them
-    sizes = true_sizes(case, probabilities.shape[-1]).mean(axis=0)
+    num_classes = probabilities.shape[-1]
+    own[case.original_label_map == num_classes] = np.eye(num_classes)[0]
+    sizes = true_sizes(case, num_classes).mean(axis=0)
     return Scan(case.subject, own, sizes, float(np.prod(case.original_grid.spacing_mm) / 1000))
 
 
 def true_sizes(case, num_classes):
     """Voxels [K, C-1] of each foreground class by annotator."""
     counts = [np.bincount(m.ravel(), minlength=num_classes) for m in case.original_label_maps]
-    return np.array(counts)[:, 1:].astype(np.float64)
+    return np.array([each[1:num_classes] for each in counts], np.float64)
 
 
 def scans(predict, cases, maps):
     """The Scans of Cases after the calibration.Map of each subject."""
-    return [scan(calibration.apply(maps[c.subject], predict(c.image)), c) for c in cases]
+    known = [case for case in cases if case.subject in maps]  # some pixels are not ignored
+    return [scan(calibration.apply(maps[c.subject], predict(c.image)), c) for c in known]
 
 
 def held_out_maps(found, predict, cases):

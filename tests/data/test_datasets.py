@@ -90,6 +90,9 @@ def test_ignored_pixels_are_read_only_where_dataset_json_says_so(tmp_path):
     with pytest.raises(DataError, match=r"label values \[2\]; expected 0 to 1"):
         preprocess.preprocess(volumes[0], settings)
     assert cache._key(volumes[0], settings) != cache._key(volumes[1], settings)
+    write_image(volumes[1].label, np.full_like(label_map, 2))
+    with pytest.raises(DataError, match="all pixels are ignored"):
+        preprocess.preprocess(volumes[1], settings)
 
 
 def test_a_label_without_an_image_is_refused(tmp_path):

@@ -189,3 +189,15 @@ def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():
     assert "66.6" in volume_scores.to_text(summary) and "1 of 2" in volume_scores.to_text(
         summary
     )
+
+
+def test_volumes_are_of_the_voxels_that_are_not_ignored(cases):
+    ignored = np.random.default_rng(1).random((2, 6, 6)) < 0.4
+    label_map = np.where(ignored, 2, cases[0].original_label_map)
+    known = dataclasses.replace(cases[0], original_label_map=label_map)
+    other = dataclasses.replace(known, image=np.where(ignored, 1 - known.image, known.image))
+    found, changed = of_cases([known, other])
+    np.testing.assert_array_equal(found.probabilities, changed.probabilities)
+    assert found.sizes == np.count_nonzero(label_map == 1) < cases[0].original_label_map.sum()
+    expected = np.count_nonzero((known.image > 0.5) & ~ignored)
+    assert volumes.label_size(found.probabilities, 1) == expected
