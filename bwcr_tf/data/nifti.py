@@ -64,17 +64,20 @@ def doubts(header):
     return f"its sform and qform {what}; the sform is used: check which one is right"
 
 
-def copy_forms(source, target, header):
-    """Writes the file `source`, an uncompressed .nii, as `target` (.nii.gz), with the forms of a
-    scan's `header`: sform, qform, codes, spacings and units come back as they were."""
-    content = bytearray(source.read_bytes())
-    written = nibabel.Nifti1Header(bytes(content[:348]), check=False)
-    for field in ("qform_code", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM):
-        written[field] = header[field]
-    written["pixdim"][:4] = header["pixdim"][:4]
-    written["xyzt_units"] = header["xyzt_units"]
-    content[:348] = written.binaryblock
-    target.write_bytes(gzip.compress(content, 1, mtime=0))
+def with_forms(content, shape, header):
+    """The bytes `content` of a .nii up to its voxels, for another shape (x, y, z, ...).
+
+    With the forms of a scan's `header`, if there is one: sform, qform, codes, spacings and units
+    come back as they were.
+    """
+    found = nibabel.Nifti1Header(content[:348], check=False)
+    found["dim"][: 1 + len(shape)] = len(shape), *shape
+    if header is not None:
+        for field in ("qform_code", "sform_code", "srow_x", "srow_y", "srow_z", *_QFORM):
+            found[field] = header[field]
+        found["pixdim"][:4] = header["pixdim"][:4]
+        found["xyzt_units"] = header["xyzt_units"]
+    return found.binaryblock + content[348:]
 
 
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")

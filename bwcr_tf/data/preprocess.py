@@ -87,11 +87,14 @@ class Case:
         return [self.original_label_map, *self.other_original_label_maps]
 
 
-def network_grid(image, settings):
-    """The Grid that `image` is resampled to: same centre in plane, slices untouched."""
+def network_grid(image, settings, shape=None):
+    """The Grid that `image` is resampled to: same centre in plane, slices untouched.
+
+    `shape` (rows, columns) is that of another grid than the network's, around the same centre.
+    """
     oriented = sitk.DICOMOrient(image, settings.orientation)
     width, height, depth = oriented.GetSize()
-    rows, columns = settings.shape
+    rows, columns = shape or settings.shape
     spacing = (settings.pixel_mm, settings.pixel_mm, oriented.GetSpacing()[2])
     center = oriented.TransformContinuousIndexToPhysicalPoint(
         ((width - 1) / 2, (height - 1) / 2, 0)
@@ -130,9 +133,12 @@ def restore(probabilities, grid, original_grid):
 
     What the crop cut off is background.
     """
-    image = grid.place(sitk.GetImageFromArray(probabilities, isVector=True))
-    restored = resample(image, original_grid)
-    restored[..., 0] = 1 - restored[..., 1:].sum(axis=-1)
+    restored = np.empty((*original_grid.size[::-1], probabilities.shape[-1]), np.float32)
+    for c in range(1, probabilities.shape[-1]):  # one at a time, for memory
+        image = grid.place(sitk.GetImageFromArray(np.ascontiguousarray(probabilities[..., c])))
+        restored[..., c] = resample(image, original_grid)
+    for plane in restored:
+        plane[..., 0] = 1 - plane[..., 1:].sum(axis=-1)
     return restored
 
 

@@ -27,7 +27,7 @@ def main(_):
     quiet.import_tensorflow()
     import tensorflow as tf
 
-    from bwcr_tf.data import cache
+    from bwcr_tf.data import cache, coverage
     from bwcr_tf.evaluation import calibration_choice
     from bwcr_tf.training import run_folder
 
@@ -36,6 +36,7 @@ def main(_):
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cases = cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
+    coverage.check(cases, spec.settings, refuse=False)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
     if FLAGS.weights == "last":
         evaluate_last(folder, cases, spec.classes)

@@ -42,11 +42,13 @@ Calibration {kind}: {map}
 
 - It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
   slices were cut in another plane is outside what it was trained on.
-- What is outside the central {extent} mm is called background, for certain.
+- It sees {extent} mm at a time, and was measured on the centre of scans: bwcr_tf.predict covers a
+  larger scan in overlapping tiles, of which nothing here says how well they do.
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
-- The signature `slices` does no N4 and knows no padding: where N4 is named above, its images differ
-  from those of training. bwcr_tf.predict does both.
+- The signature `slices` does no N4, knows no padding, and calls background, for certain, what lies
+  outside the central {extent} mm. Where N4 is named above, its images differ from those of
+  training. bwcr_tf.predict does all of this.
 - A calibration map is the same for all pixels; single structures may still be off.
 - {promise}
 

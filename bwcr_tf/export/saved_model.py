@@ -12,7 +12,7 @@ from bwcr_tf.evaluation import calibration_choice, calibration_record, inference
 from bwcr_tf.export import calibrated, manifest, model_card, signatures
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints, run_folder
+from bwcr_tf.training import checkpoints, run_folder, training_data
 
 
 def export_run(folder, choice=None, coverage=None, cases=None):
@@ -44,6 +44,7 @@ def export_run(folder, choice=None, coverage=None, cases=None):
         "bias": found.bias.tolist(),
     }
     description["volumes"] = record.get("volumes")
+    description |= training_data.read(folder)
     network = calibrated.calibrate(network, found)
     export(network, folder / "saved_model", description)
     model_card.write(folder)

@@ -34,6 +34,9 @@ def define_flags():
         True,
         "Bring scans to the model's orientation first. Off: their array axes are the model's.",
     )
+    flags.DEFINE_integer(
+        "max_tiles", 256, "Most tiles of a slice, of a scan larger than the model's grid.", 1
+    )
     flags.DEFINE_boolean(
         "dicom_seg", False, "DICOM series: writes DICOM Segmentations, too (extra `dicom`)."
     )
@@ -56,7 +59,9 @@ def main(_):
     paths = scan_folder.by_case(paths, model.channels)
     if len(model.channels) == 1 and FLAGS.pattern == "*":
         scan_folder.refuse_channels(paths)
-    failures = segmentation.predict_all(paths, model, output, FLAGS.reorient, write_also)
+    failures = segmentation.predict_all(
+        paths, model, output, FLAGS.reorient, write_also, FLAGS.max_tiles
+    )
     print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
     if failures:
         sys.exit("\n".join(f"error: {failure}" for failure in failures))

@@ -11,6 +11,7 @@ from pydicom.sr.coding import Code
 
 import bwcr_tf
 from bwcr_tf.data import coding, dicom, itk_files, slice_planes
+from bwcr_tf.predict import outputs
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
@@ -34,10 +35,10 @@ def write(output, name, path, probabilities, model):
     Raises:
       DataError: the scan's files lack what a Segmentation must tell of its source.
     """
-    found = {"labels": probabilities.argmax(axis=-1), "probabilities": probabilities[..., 1:]}
-    found["labels"] = found["labels"].astype(
-        np.uint8 if probabilities.shape[-1] < 257 else np.uint16
-    )
+    found = {
+        "labels": outputs.label_map(probabilities),
+        "probabilities": probabilities[..., 1:],
+    }
     (output / name).parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():  # pydicom's, of values in the scan's files
         warnings.simplefilter("ignore")

@@ -1,6 +1,7 @@
 """The three images that are written of a scan."""
 
 import errno
+import gzip
 import os
 import pathlib
 import tempfile
@@ -18,6 +19,17 @@ def nifti_header(path):
     return nifti.read_header(path) if formats.has_ending(path, formats.NIFTI) else None
 
 
+def label_map(probabilities):
+    """The most likely class [Z, Y, X] of probabilities [Z, Y, X, C], uint8 (uint16 over 256)."""
+    kind = np.uint8 if probabilities.shape[-1] <= 256 else np.uint16
+    return np.stack([plane.argmax(axis=-1).astype(kind) for plane in probabilities])
+
+
+def entropy(probabilities):
+    """-sum_c p_c log p_c [Z, Y, X] of probabilities [Z, Y, X, C], in nats."""
+    return np.stack([special.entr(plane).sum(axis=-1) for plane in probabilities])
+
+
 def write(output, name, suffix, probabilities, image, header=None):
     """Writes the three images of a scan, each of them whole or not at all.
 
@@ -25,41 +37,53 @@ def write(output, name, suffix, probabilities, image, header=None):
     with its sform, qform, codes and units.
     """
     grid = preprocess.Grid.of(image)
-    kind = np.uint8 if probabilities.shape[-1] <= 256 else np.uint16
-    labels = sitk.GetImageFromArray(probabilities.argmax(axis=-1).astype(kind))
-    entropy = sitk.GetImageFromArray(special.entr(probabilities).sum(axis=-1))
-    images = {
-        "labels": grid.place(labels),
-        "probabilities": with_class_axis(probabilities, grid),
-        "entropy": grid.place(entropy),
+    arrays = {
+        "labels": label_map(probabilities),
+        "probabilities": np.moveaxis(probabilities, -1, 0),
+        "entropy": entropy(probabilities),
     }
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        for what, content in images.items():
+        for what, array in arrays.items():
+            path = pathlib.Path(temporary, what + suffix)
             try:
-                _write_one(pathlib.Path(temporary, what + suffix), content, header)
+                if suffix == ".nii.gz":
+                    _write_nifti(path, array, grid, header)
+                else:
+                    _write_one(path, placed(array, grid))
             except OSError as error:
                 reason = f"could not be written ({error.strerror}); is the disk full?"
                 raise DataError(f"{output}: {name} {reason}") from error
-        for what in images:
+        for what in arrays:
             source = os.path.join(temporary, what + suffix)
             os.replace(source, output / f"{name}_{what}{suffix}")
 
 
-def _write_one(path, content, header):
+def _write_nifti(path, array, grid, header):
+    """Writes an array [(C,) Z, Y, X] as .nii.gz, plane by plane: as ITK would, in less memory."""
+    first = path.with_suffix("")
+    one_plane = placed(np.ascontiguousarray(array[..., :1, :, :]), grid)
+    sitk.WriteImage(one_plane, first)
+    start = nifti.with_forms(first.read_bytes()[:352], array.shape[::-1], header)
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as stream:
+        stream.write(start)
+        for index in np.ndindex(array.shape[:-2]):
+            stream.write(np.ascontiguousarray(array[index]))
+
+
+def _write_one(path, content):
     """Writes a sitk.Image, and raises OSError where it is not whole, which ITK is silent about."""
-    plain = path if header is None else path.with_suffix("")  # .nii of .nii.gz
-    sitk.WriteImage(content, plain, useCompression=header is None, compressionLevel=1)
-    if sitk.Hash(sitk.ReadImage(plain)) != sitk.Hash(content):
+    sitk.WriteImage(content, path, useCompression=True, compressionLevel=1)
+    if sitk.Hash(sitk.ReadImage(path)) != sitk.Hash(content):
         raise OSError(errno.EIO, "it cannot be read back")
-    if header is not None:
-        nifti.copy_forms(plain, path, header)
 
 
-def with_class_axis(probabilities, grid):
-    """A 4D sitk.Image of probabilities [Z, Y, X, C]: x, y, z as `grid`, then the class."""
-    image = sitk.GetImageFromArray(np.moveaxis(probabilities, -1, 0), isVector=False)
+def placed(array, grid):
+    """A sitk.Image of an array [Z, Y, X] on a Grid, or of [C, Z, Y, X]: then the class is 4th."""
+    image = sitk.GetImageFromArray(array, isVector=False)
+    if array.ndim == 3:
+        return grid.place(image)
     direction = np.eye(4)
     direction[:3, :3] = np.reshape(grid.direction, (3, 3))
     place = ((*grid.spacing_mm, 1), (*grid.origin, 0), tuple(direction.ravel()))

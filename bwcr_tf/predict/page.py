@@ -25,13 +25,19 @@ def uncertainty(probabilities):
 
     Infinite where there is none, for a person must look at a scan in which nothing was found.
     """
-    band = probabilities[probabilities[..., 0] < 1 - LEVELS[0]]  # [N, C]
-    return float(special.entr(band).sum(axis=-1).mean()) if len(band) else math.inf
+    sums, count = 0.0, 0
+    for plane in probabilities:  # one at a time, for memory
+        band = plane[plane[..., 0] < 1 - LEVELS[0]]  # [N, C]
+        sums, count = sums + special.entr(band).sum(dtype=np.float64), count + len(band)
+    return float(sums / count) if count else math.inf
 
 
 def missing_structures(probabilities, classes):
     """A warning of the classes that are nowhere the most likely one; empty if there is none."""
-    found = np.bincount(probabilities.argmax(axis=-1).ravel(), minlength=len(classes) + 1)
+    found = sum(
+        np.bincount(plane.argmax(axis=-1).ravel(), minlength=len(classes) + 1)
+        for plane in probabilities
+    )
     missing = [name for name, count in zip(classes, found[1:], strict=True) if not count]
     return f"not found: {', '.join(missing)}" if missing else ""
 

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf.data import channels, normalization, preprocess, scans
-from bwcr_tf.evaluation import inference, volume_choice
+from bwcr_tf.evaluation import volume_choice
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry
+from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry, whole_scan
 from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
@@ -28,17 +28,21 @@ class Model:
     codes: dict  # class -> its code, as coding.read_codes
     channels: tuple[str, ...] = ("image",)
     rules: tuple | None = None  # volumes.Rule of each class, of models that have them
+    class_frequencies: tuple[float, ...] = ()  # of training; uniform if they are not known
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
         return self.signature(image=tf.constant(images))["probabilities"]
 
 
-def predict_all(paths, model, output, reorient=True, write_also=None):
+def predict_all(
+    paths, model, output, reorient=True, write_also=None, max_tiles=whole_scan.MAX_TILES
+):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Args:
       paths: of several channels, the path of one: see `scan_folder.channel_paths`.
+      max_tiles: of a slice.
       write_also: function of (output, name, path, probabilities, model) that writes more files.
 
     Raises:
@@ -51,7 +55,9 @@ def predict_all(paths, model, output, reorient=True, write_also=None):
     try:
         for name, path in paths.items():
             try:
-                row, article = predict_scan(path, name, model, output, reorient, write_also)
+                row, article = predict_scan(
+                    path, name, model, output, reorient, write_also, max_tiles
+                )
                 rows[name] = row
                 volumetry.write_volumes(output, list(rows.values()))
                 articles[name] = article
@@ -66,14 +72,14 @@ def predict_all(paths, model, output, reorient=True, write_also=None):
     return failures
 
 
-def predict_scan(path, name, model, output, reorient, write_also):
+def predict_scan(path, name, model, output, reorient, write_also, max_tiles):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
         images = channels.read(scan_folder.channel_paths(path, model.channels))
         image = images[0]
         if reorient:
             check_plane(image, model.settings, path)
-        probabilities = predict(images, model, reorient)
+        probabilities = predict(images, model, reorient, max_tiles, path)
         if missing := page.missing_structures(probabilities, model.classes):
             errors.warn(f"{path}: {missing}")
     if write_also:
@@ -127,6 +133,11 @@ def load(folder):
             dict(description.get("codes", {})),
             tuple(description.get("channels", ["image"])),
             volume_choice.rules(description.get("volumes"), classes),
+            tuple(
+                description.get(
+                    "class_frequencies", [1 / (len(classes) + 1)] * (len(classes) + 1)
+                )
+            ),
         )
     except DataError:
         raise
@@ -135,18 +146,22 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(images, model, reorient=True):
+def predict(images, model, reorient=True, max_tiles=whole_scan.MAX_TILES, path="scan"):
     """Probabilities [Z, Y, X, C] float32 of a scan on its own grid; they sum to one.
 
-    Its `images`, of the channels, are as of `channels.read`. The same functions as in evaluation;
-    what the network's grid does not cover is background. Without `reorient`, the array axes x, y,
-    z are taken to be the model's already.
+    Its `images`, of the channels, are as of `channels.read`. See `whole_scan.predict`; warns of
+    what no tile covers. Without `reorient`, the array axes x, y, z are taken to be the model's
+    already.
     """
     settings, image = model.settings, images[0]
     if not reorient:
         settings = dataclasses.replace(settings, orientation=scans.orientation(image))
-    grid = preprocess.network_grid(image, settings)
-    slices = preprocess.network_image(images, settings, grid)
-    found = inference.in_batches(model.probabilities, slices)
-    restored = preprocess.restore(found, grid, preprocess.Grid.of(image))
-    return np.clip(restored, 0, 1)
+    probabilities, unseen = whole_scan.predict(
+        images, model.probabilities, settings, model.class_frequencies, max_tiles
+    )
+    if unseen:
+        errors.warn(
+            f"{path}: {unseen:.1%} of the scan lie beyond {max_tiles} tiles a slice; "
+            "there, probabilities are how frequent the classes are in training"
+        )
+    return probabilities

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf import pipeline, unet
-from bwcr_tf.data import cache, channels, datasets, normalization, preprocess, splits
+from bwcr_tf.data import cache, channels, coverage, datasets, normalization, preprocess, splits
 from bwcr_tf.data.settings import parse_size
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
-from bwcr_tf.training import labels, run_folder
+from bwcr_tf.training import labels, run_folder, training_data
 from bwcr_tf.training.monitor import Monitor
 from bwcr_tf.training.selection import NotFinite, Selection
 
@@ -66,6 +66,9 @@ def train(folder, spec, subjects, options, flags):
 
     Returns:
       The best validation Dice, and the Cases of the subjects that do not train, by part.
+
+    Raises:
+      DataError: the grid cuts off over 5 % of the labels.
     """
     if not options.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
@@ -73,6 +76,8 @@ def train(folder, spec, subjects, options, flags):
         part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
         for part in ("training", "validation", "calibration")
     }
+    coverage.check([case for some in cases.values() for case in some], spec.settings, True)
+    training_data.write(folder, cases["training"], spec.settings.num_classes)
     for part in ("validation", "calibration"):
         cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(seed(options))

@@ -174,10 +174,49 @@ def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
     assert "--noreorient" in capsys.readouterr().err
 
 
-def test_what_the_grid_does_not_cover_is_background(model):
-    image = sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)  # 150 > 72 mm
-    found = segmentation.predict([image], model)
-    assert (found[:, :25, :, 0] == 1).all() and (found[:, 30:70, 30:70, 0] < 0.5).any()
+def large_scan():
+    """150 mm across, of which the model's grid holds 72."""
+    return sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)
+
+
+@pytest.mark.parametrize("code", [None, "RIP"])
+def test_a_scan_larger_than_the_grid_is_predicted_all_over(
+    code, model, intensity_model, capsys
+):
+    image = large_scan()
+    whole = segmentation.load(intensity_model(dataclasses.replace(SETTINGS, size=112)))
+    expected = segmentation.predict([image], whole)
+    turned = sitk.DICOMOrient(image, code) if code else image
+    found = segmentation.predict([turned], model)
+    if code:
+        place = preprocess.Grid.of(turned).place
+        parts = [
+            place(sitk.GetImageFromArray(np.ascontiguousarray(found[..., c]))) for c in range(4)
+        ]
+        back = [sitk.DICOMOrient(part, scans.orientation(image)) for part in parts]
+        found = np.stack([sitk.GetArrayFromImage(part) for part in back], axis=-1)
+    assert not capsys.readouterr().err
+    inner = slice(None), slice(3, -3), slice(3, -3)  # the pooling sees the border of a grid
+    np.testing.assert_allclose(found[inner], expected[inner], atol=0.02)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):
+    frequencies = (0.7, 0.05, 0.1, 0.15)
+    model = dataclasses.replace(model, class_frequencies=frequencies)
+    found = segmentation.predict([large_scan()], model, max_tiles=1)
+    seen = np.zeros((100, 100), bool)
+    seen[26:74, 26:74] = True
+    np.testing.assert_allclose(found[:, ~seen], np.broadcast_to(frequencies, (2, 7696, 4)))
+    assert (found[:, seen, 0] < 0.5).any()
+
+
+def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys):
+    path = save(large_scan(), tmp_path / "a.nii.gz")
+    assert not segmentation.predict_all({"a": path}, model, tmp_path / "out", max_tiles=1)
+    assert "77.0% of the scan lie beyond 1 tiles a slice" in capsys.readouterr().err
+    assert "77.0% of the scan" in (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert model.class_frequencies == (0.25,) * 4  # of a model of an earlier version
 
 
 def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
@@ -189,7 +228,12 @@ def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
         shape=(3, 52, 44), spacing=(1.5, 1.5, 8.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)
     )
     image = sitk.Cast(image, sitk.sitkFloat32)
-    square, found = (segmentation.predict([image], m) for m in (model, rectangle))
+    square, found = (
+        segmentation.predict(
+            [image], dataclasses.replace(m, class_frequencies=(1, 0, 0, 0)), max_tiles=1
+        )
+        for m in (model, rectangle)
+    )
     np.testing.assert_allclose(found[:, 11:-11], square[:, 11:-11], atol=1e-5)
     assert (found[:, :9, :, 0] == 1).all() and (square[:, :9, :, 0] < 1).any()
 

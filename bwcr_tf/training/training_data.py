@@ -1,0 +1,44 @@
+"""training_data.json in the folder of a run: what prediction must know of the training scans."""
+
+import json
+
+import numpy as np
+
+from bwcr_tf.system import files
+
+_IDENTITIES = np.eye(3), np.diag([-1.0, -1.0, 1.0])  # in the axes of DICOM, and of NIfTI
+
+
+def describe(cases, num_classes):
+    """What is kept of the training cases.
+
+    Returns:
+      Dict of `class_frequencies` [C], the share of each class in the pixels of the network's
+      grid, and `directions_known`: whether any scan's directions are other than the identity,
+      which is also what files say whose directions were lost.
+    """
+    counts = np.sum(
+        [np.bincount(m.ravel(), minlength=num_classes) for c in cases for m in c.label_maps],
+        axis=0,
+    )
+    known = any(not _is_identity(case.original_grid.direction) for case in cases)
+    return {
+        "class_frequencies": (counts / counts.sum()).tolist(),
+        "directions_known": known,
+    }
+
+
+def _is_identity(direction):
+    axes = np.reshape(direction, (3, 3))
+    return any(np.allclose(axes, identity, rtol=0, atol=1e-6) for identity in _IDENTITIES)
+
+
+def write(folder, cases, num_classes):
+    """Writes what `describe` says of the training cases into the folder of a run."""
+    files.write_json(folder / "training_data.json", describe(cases, num_classes))
+
+
+def read(folder):
+    """What was written; {} of a run of an earlier version."""
+    path = folder / "training_data.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.training import training_data
+
+
+def case(direction, *label_maps):
+    grid = preprocess.Grid((2, 2, 1), (1.0, 1.0, 1.0), (0, 0, 0), direction)
+    first, *others = (np.reshape(m, (1, 2, 2)).astype(np.uint8) for m in label_maps)
+    return preprocess.Case(
+        "a", "a", None, first, None, grid, None, grid, None, np.array(others)
+    )
+
+
+DICOM, NIFTI = (1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1)
+
+
+def test_class_frequencies_are_those_of_all_annotators(tmp_path):
+    cases = [case(DICOM, [0, 0, 1, 2]), case(DICOM, [0, 0, 0, 0], [0, 0, 0, 2])]
+    training_data.write(tmp_path, cases, 4)
+    found = training_data.read(tmp_path)["class_frequencies"]
+    assert found == pytest.approx([9 / 12, 1 / 12, 2 / 12, 0])
+    assert training_data.read(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    "directions, known",
+    [
+        ([DICOM], False),
+        ([DICOM, NIFTI], False),  # what a file says whose directions were lost
+        ([DICOM, (0, 0, 1, 1, 0, 0, 0, 1, 0)], True),
+        ([(1, 0, 0, 0, 0.8, -0.6, 0, 0.6, 0.8)], True),
+    ],
+)
+def test_directions_are_known_where_one_is_not_the_identity(directions, known):
+    cases = [case(direction, [0, 0, 0, 1]) for direction in directions]
+    assert training_data.describe(cases, 2)["directions_known"] is known
