@@ -8,12 +8,13 @@ from bwcr_tf.system.errors import DataError
 LIMIT = 0.05  # the share of the training labels that may lie beyond the grid
 
 
-def count(case):
-    """Labelled voxels [2] of a preprocess.Case: beyond the network's grid in plane, and in all.
+def count(case, num_classes):
+    """Foreground voxels [2] of a preprocess.Case: beyond the network's grid in plane, and in all.
 
     Of several annotators, those of all.
     """
-    voxels = np.concatenate([np.argwhere(m)[:, ::-1] for m in case.original_label_maps])
+    masks = [(m > 0) & (m < num_classes) for m in case.original_label_maps]  # without ignored
+    voxels = np.concatenate([np.argwhere(mask)[:, ::-1] for mask in masks])
     to_mm, from_mm = (
         np.reshape(grid.direction, (3, 3)) * grid.spacing_mm
         for grid in (case.original_grid, case.grid)
@@ -33,7 +34,8 @@ def check(cases, settings, refuse):
     """
     counts = {}
     for case in cases:
-        counts[case.subject] = counts.get(case.subject, 0) + count(case)
+        found = count(case, settings.num_classes)
+        counts[case.subject] = counts.get(case.subject, 0) + found
     shares = {name: cut / whole for name, (cut, whole) in counts.items() if cut}
     if not shares:
         return

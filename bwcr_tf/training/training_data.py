@@ -13,14 +13,13 @@ def describe(cases, num_classes):
     """What is kept of the training cases.
 
     Returns:
-      Dict of `class_frequencies` [C], the share of each class in the pixels of the network's
-      grid, and `directions_known`: whether any scan's directions are other than the identity,
-      which is also what files say whose directions were lost.
+      Dict of `class_frequencies` [C], the share of each class in the labelled pixels of the
+      network's grid, and `directions_known`: whether any scan's directions are other than the
+      identity, which is also what files say whose directions were lost.
     """
-    counts = np.sum(
-        [np.bincount(m.ravel(), minlength=num_classes) for c in cases for m in c.label_maps],
-        axis=0,
-    )
+    label_maps = (m for case in cases for m in case.label_maps)
+    counts = [np.bincount(m.ravel(), minlength=num_classes)[:num_classes] for m in label_maps]
+    counts = np.sum(counts, axis=0)
     known = any(not _is_identity(case.original_grid.direction) for case in cases)
     return {
         "class_frequencies": (counts / counts.sum()).tolist(),

@@ -27,8 +27,11 @@ def case(folder, subject, rows, orientation="LPS"):
 
 @pytest.mark.parametrize("orientation", ["LPS", "RIP"])
 def test_labels_beyond_the_grid_are_those_counted_by_hand(orientation, tmp_path):
-    found = coverage.count(case(tmp_path, "a", slice(8, 20), orientation))
-    np.testing.assert_array_equal(found, [2 * 4 * 20, 2 * 12 * 20])  # rows 12 to 27 are inside
+    found = case(tmp_path, "a", slice(8, 20), orientation)
+    expected = [2 * 4 * 20, 2 * 12 * 20]  # rows 12 to 27 are inside
+    np.testing.assert_array_equal(coverage.count(found, 3), expected)
+    found.original_label_map[found.original_label_map == 0] = 3  # ignored
+    np.testing.assert_array_equal(coverage.count(found, 3), expected)
 
 
 def test_subjects_are_named_and_over_five_per_cent_refused(tmp_path, capsys):

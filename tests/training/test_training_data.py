@@ -21,6 +21,8 @@ def test_class_frequencies_are_those_of_all_annotators(tmp_path):
     training_data.write(tmp_path, cases, 4)
     found = training_data.read(tmp_path)["class_frequencies"]
     assert found == pytest.approx([9 / 12, 1 / 12, 2 / 12, 0])
+    ignoring = training_data.describe([*cases, case(DICOM, [4, 4, 0, 3])], 4)
+    assert ignoring["class_frequencies"] == pytest.approx([10 / 14, 1 / 14, 2 / 14, 1 / 14])
     assert training_data.read(tmp_path / "none") == {}
 
 
