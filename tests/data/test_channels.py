@@ -112,6 +112,16 @@ def test_what_another_channel_does_not_cover_is_padding_in_it(tmp_path):
     assert [text.split(": ", 1)[1][:10] for text in warnings] == ["covers 40%"]
 
 
+def test_padding_of_a_channel_on_another_grid_stays_padding(tmp_path):
+    first = ramp(tmp_path / "a_0000.nii.gz", (5, 40, 44), (1.5, 1.5, 8.0), (0, 0, 0))
+    pixels = heart(1, (5, 80, 88))[0].astype(np.float32)
+    pixels[:, :21] = np.nan  # up to y = 15 mm
+    other = write_image(tmp_path / "a_0001.nii.gz", pixels, (0.75, 0.75, 8.0))
+    placed = channels.read([first, other])[1]
+    missing = np.isnan(sitk.GetArrayFromImage(measured.with_nan(placed)))
+    assert missing[:, :11].all() and not missing[:, 11:].any()
+
+
 def test_a_channel_beside_the_first_is_refused(tmp_path):
     first = ramp(tmp_path / "a_0000.nii.gz", (5, 40, 44), (1.5, 1.5, 8.0), (0, 0, 0))
     other = ramp(tmp_path / "a_0001.nii.gz", (5, 40, 44), (1.5, 1.5, 8.0), (0, 0, 1000))
