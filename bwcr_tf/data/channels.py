@@ -102,8 +102,8 @@ def windows(names, volumes, num_classes):
 def _foreground(volume, numbers, num_classes):
     """{number: _VALUES quantiles of a channel's labelled foreground}; empty if there is none."""
     images = read(volume.images)
-    label = scans.read_label(volume.label, images[0], num_classes)
-    foreground = sitk.GetArrayViewFromImage(label) > 0
+    label = scans.read_label(volume.label, images[0], num_classes, ignore=volume.ignore)
+    foreground = np.isin(sitk.GetArrayViewFromImage(label), range(1, num_classes))
     values = {}
     for k in numbers:
         pixels = sitk.GetArrayViewFromImage(measured.with_nan(images[k]))[foreground]
@@ -118,9 +118,7 @@ def _window(values, number):
     low, high = np.percentile(np.concatenate(values), _WINDOW) if values else (0, 0)
     if not low < high:
         found = (
-            f"the labelled foreground of training volumes is all {low:g}"
-            if values
-            else ("no training volume has labelled foreground")
+            f"the training foreground is all {low:g}" if values else "no training foreground"
         )
-        raise DataError(f"channel {number:04} (CT): {found}; expected intensities of CT")
+        raise DataError(f"channel {number:04} (CT): {found}; expected several intensities")
     return float(low), float(high)
