@@ -55,6 +55,13 @@ class Grid:
         image.SetDirection(self.direction)
         return image
 
+    def slab(self, start, count):
+        """The Grid of `count` slices from `start` on."""
+        axis = np.reshape(self.direction, (3, 3))[:, 2]
+        origin = np.array(self.origin) + start * self.spacing_mm[2] * axis
+        size = (*self.size[:2], count)
+        return dataclasses.replace(self, size=size, origin=tuple(origin.tolist()))
+
     def blank(self):
         """An empty sitk.Image on this grid."""
         return self.place(sitk.Image([int(n) for n in self.size], sitk.sitkUInt8))
@@ -123,9 +130,18 @@ def resample(image, grid, interpolator=sitk.sitkLinear):
 
 def network_image(images, settings, grid):
     """Array [Z, H, W, K] in [0, 1] on `grid`, of the K sitk.Images of `channels.read`."""
+    return on_grid(normalized(images, settings), grid)
+
+
+def normalized(images, settings):
+    """The sitk.Images of `channels.read` with intensities in [0, 1]; N4 may turn their axes."""
     pairs = zip(images, settings.windows, strict=True)
-    arrays = [resample(normalize(image, settings, window), grid) for image, window in pairs]
-    return np.stack(arrays, axis=-1)
+    return [normalize(image, settings, window) for image, window in pairs]
+
+
+def on_grid(images, grid):
+    """Array [Z, H, W, K] of K sitk.Images on `grid`."""
+    return np.stack([resample(image, grid) for image in images], axis=-1)
 
 
 def restore(probabilities, grid, original_grid):
@@ -136,7 +152,10 @@ def restore(probabilities, grid, original_grid):
     restored = np.empty((*original_grid.size[::-1], probabilities.shape[-1]), np.float32)
     for c in range(1, probabilities.shape[-1]):  # one at a time, for memory
         image = grid.place(sitk.GetImageFromArray(np.ascontiguousarray(probabilities[..., c])))
-        restored[..., c] = resample(image, original_grid)
+        found = sitk.Resample(
+            image, original_grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0
+        )
+        restored[..., c] = sitk.GetArrayViewFromImage(found)
     for plane in restored:
         plane[..., 0] = 1 - plane[..., 1:].sum(axis=-1)
     return restored

@@ -33,15 +33,16 @@ def read_header(path):
     file = next(iter(dicom.dicom_files(path)), path) if path.is_dir() else path
     reader = itk_files.header(file)
     spacing_mm, _, direction = itk_files.geometry(file, reader)
-    return _code(direction), reader.GetSize(), spacing_mm
+    return code(direction), reader.GetSize(), spacing_mm
 
 
 def orientation(image):
     """Code of the axes x, y, z of a sitk.Image, or of its reader, such as `LPS`."""
-    return _code(image.GetDirection())
+    return code(image.GetDirection())
 
 
-def _code(direction):
+def code(direction):
+    """Code of the axes of nine direction cosines."""
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
 
 

@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from bwcr_tf.system import command, quiet
+from bwcr_tf.system import command, quiet, source
 from bwcr_tf.system.errors import DataError
 
 FLAGS = flags.FLAGS
@@ -29,10 +29,12 @@ def define_flags():
     flags.DEFINE_string("input", None, "Scan, or folder of scans.", required=True)
     flags.DEFINE_string("output", None, "Folder to write to.", required=True)
     flags.DEFINE_string("pattern", "*", "Which files of an input folder are scans, by name.")
-    flags.DEFINE_boolean(
-        "reorient",
-        True,
-        "Bring scans to the model's orientation first. Off: their array axes are the model's.",
+    flags.DEFINE_enum(
+        "orientation",
+        "auto",
+        source.table_keys("bwcr_tf.predict.orientation", "MODES"),
+        "How scans are held: as their headers say, as stored, or searched in plane. auto: the "
+        "header's, with a warning where another is clearly more likely; docs/predict.md.",
     )
     flags.DEFINE_integer(
         "max_tiles", 256, "Most tiles of a slice, of a scan larger than the model's grid.", 1
@@ -60,7 +62,7 @@ def main(_):
     if len(model.channels) == 1 and FLAGS.pattern == "*":
         scan_folder.refuse_channels(paths)
     failures = segmentation.predict_all(
-        paths, model, output, FLAGS.reorient, write_also, FLAGS.max_tiles
+        paths, model, output, FLAGS.orientation, write_also, FLAGS.max_tiles
     )
     print(f"{output}/: {len(paths) - len(failures)} of {len(paths)} scans predicted")
     if failures:

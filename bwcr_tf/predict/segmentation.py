@@ -7,10 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.data import channels, normalization, preprocess, scans
+from bwcr_tf.data import channels, normalization, preprocess
 from bwcr_tf.evaluation import volume_choice
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import outputs, page, scan_folder, thumbnails, volumetry, whole_scan
+from bwcr_tf.predict import (
+    orientation,
+    outputs,
+    page,
+    scan_folder,
+    thumbnails,
+    volumetry,
+    whole_scan,
+)
 from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
@@ -29,6 +37,7 @@ class Model:
     channels: tuple[str, ...] = ("image",)
     rules: tuple | None = None  # volumes.Rule of each class, of models that have them
     class_frequencies: tuple[float, ...] = ()  # of training; uniform if they are not known
+    directions_known: bool | None = None  # of the training scans; None: it is not known
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
@@ -36,12 +45,13 @@ class Model:
 
 
 def predict_all(
-    paths, model, output, reorient=True, write_also=None, max_tiles=whole_scan.MAX_TILES
+    paths, model, output, mode="auto", write_also=None, max_tiles=whole_scan.MAX_TILES
 ):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Args:
       paths: of several channels, the path of one: see `scan_folder.channel_paths`.
+      mode: of orientation.MODES.
       max_tiles: of a slice.
       write_also: function of (output, name, path, probabilities, model) that writes more files.
 
@@ -56,7 +66,7 @@ def predict_all(
         for name, path in paths.items():
             try:
                 row, article = predict_scan(
-                    path, name, model, output, reorient, write_also, max_tiles
+                    path, name, model, output, mode, write_also, max_tiles
                 )
                 rows[name] = row
                 volumetry.write_volumes(output, list(rows.values()))
@@ -72,14 +82,13 @@ def predict_all(
     return failures
 
 
-def predict_scan(path, name, model, output, reorient, write_also, max_tiles):
+def predict_scan(path, name, model, output, mode, write_also, max_tiles):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
         images = channels.read(scan_folder.channel_paths(path, model.channels))
         image = images[0]
-        if reorient:
-            check_plane(image, model.settings, path)
-        probabilities = predict(images, model, reorient, max_tiles, path)
+        probabilities, code = predict_oriented(images, model, mode, max_tiles, path)
+        check_plane(image, dataclasses.replace(model.settings, orientation=code), path)
         if missing := page.missing_structures(probabilities, model.classes):
             errors.warn(f"{path}: {missing}")
     if write_also:
@@ -89,7 +98,6 @@ def predict_scan(path, name, model, output, reorient, write_also, max_tiles):
     voxel_ml = np.prod(image.GetSpacing()) / 1000
     row = {"scan": name}
     row |= volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
-    code = model.settings.orientation if reorient else scans.orientation(image)
     article = page.article(
         name,
         page.uncertainty(probabilities),
@@ -106,7 +114,7 @@ def check_plane(image, settings, path):
     if mm := preprocess.cut_across(preprocess.Grid.of(image), settings):
         errors.warn(
             f"{path}: pixels of {mm[0]:g} x {mm[1]:g} mm in the model's plane; if its slices "
-            "are cut as the model's were, whatever its header says, use --noreorient"
+            "are cut as the model's were, whatever its header says, use --orientation=stored"
         )
 
 
@@ -138,6 +146,7 @@ def load(folder):
                     "class_frequencies", [1 / (len(classes) + 1)] * (len(classes) + 1)
                 )
             ),
+            description.get("directions_known"),
         )
     except DataError:
         raise
@@ -146,22 +155,33 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(images, model, reorient=True, max_tiles=whole_scan.MAX_TILES, path="scan"):
-    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid; they sum to one.
+def predict(images, model, mode="header", max_tiles=whole_scan.MAX_TILES):
+    """Probabilities [Z, Y, X, C] of `predict_oriented`."""
+    return predict_oriented(images, model, mode, max_tiles, "scan")[0]
 
-    Its `images`, of the channels, are as of `channels.read`. See `whole_scan.predict`; warns of
-    what no tile covers. Without `reorient`, the array axes x, y, z are taken to be the model's
-    already.
+
+def predict_oriented(images, model, mode, max_tiles, path):
+    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid, and the orientation taken.
+
+    The probabilities sum to one. The scan's `images`, of the channels, are as of `channels.read`,
+    `mode` is one of orientation.MODES. Warns of what no tile covers.
     """
-    settings, image = model.settings, images[0]
-    if not reorient:
-        settings = dataclasses.replace(settings, orientation=scans.orientation(image))
+    image, settings = images[0], model.settings
+    code = orientation.first(image, model, mode)
+    normalized = preprocess.normalized(images, dataclasses.replace(settings, orientation=code))
+    chosen = orientation.choose(image, normalized, model, mode, path)
+    settings = dataclasses.replace(settings, orientation=chosen)
+    if not orientation.same_slices(code, chosen):
+        normalized = preprocess.normalized(images, settings)
+    layout = whole_scan.plan(preprocess.Grid.of(image), settings, max_tiles)
+    slices = preprocess.on_grid(normalized, layout.grid)
+    del normalized
     probabilities, unseen = whole_scan.predict(
-        images, model.probabilities, settings, model.class_frequencies, max_tiles
+        slices, layout, model.probabilities, model.class_frequencies
     )
     if unseen:
         errors.warn(
             f"{path}: {unseen:.1%} of the scan lie beyond {max_tiles} tiles a slice; "
             "there, probabilities are how frequent the classes are in training"
         )
-    return probabilities
+    return probabilities, chosen

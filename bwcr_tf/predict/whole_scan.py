@@ -1,6 +1,7 @@
 """Probabilities of a whole scan, by slices of the network's size."""
 
-import dataclasses
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,42 +14,61 @@ MAX_TILES = 256  # of a slice
 _BLOCK = 2**25  # probabilities of as many slices as have so many numbers are blended at a time
 
 
-def predict(channels, function, settings, frequencies, max_tiles):
+class Layout(NamedTuple):
+    """What is predicted of a scan: its tiles, and the grids that they and the scan lie on."""
+
+    rows: tiles.Axis
+    columns: tiles.Axis
+    grid: preprocess.Grid  # of all tiles
+    own: preprocess.Grid  # of the scan
+    oriented: preprocess.Grid  # of the scan in the model's orientation
+
+    @property
+    def whole(self):
+        """Whether the tiles cover the scan."""
+        return self.rows.whole and self.columns.whole
+
+
+def plan(own, settings, max_tiles):
+    """The Layout of a scan on the Grid `own`, with at most `max_tiles` tiles of a slice."""
+    blank = own.blank()
+    oriented = preprocess.Grid.of(sitk.DICOMOrient(blank, settings.orientation))
+    extents = [(n - 1) * mm for n, mm in zip(oriented.size, oriented.spacing_mm, strict=True)]
+    extents = [mm / settings.pixel_mm for mm in extents[1::-1]]
+    rows, columns = tiles.plan(extents, settings.shape, max_tiles)
+    grid = preprocess.network_grid(blank, settings, (rows.size, columns.size))
+    return Layout(rows, columns, grid, own, oriented)
+
+
+def predict(slices, layout, function, frequencies):
     """Probabilities [Z, Y, X, C] float32 of a scan on its own grid; they sum to one.
 
     A scan that the network's grid holds is predicted as in evaluation, a larger one in tiles.
 
     Args:
-      channels: K sitk.Images on one grid.
+      slices: [Z, H, W, K] on the grid of a Layout.
       function: images [N, H, W, K] of the network's size -> their probabilities [N, H, W, C].
       frequencies: [C], of the voxels that no tile covers.
 
     Returns:
       The probabilities, and the share of the scan that no tile covers.
     """
-    image = channels[0]
-    own = preprocess.Grid.of(image)
-    oriented = preprocess.Grid.of(sitk.DICOMOrient(own.blank(), settings.orientation))
-    extents = [(n - 1) * mm for n, mm in zip(oriented.size, oriented.spacing_mm, strict=True)]
-    extents = [mm / settings.pixel_mm for mm in extents[1::-1]]
-    rows, columns = plan = tiles.plan(extents, settings.shape, max_tiles)
-    grid = preprocess.network_grid(image, settings, (rows.size, columns.size))
-    slices = preprocess.network_image(channels, settings, grid)
+    rows, columns, grid, own, oriented = layout
 
     def of_tiles(images):
-        return tiles.blend(lambda some: inference.in_batches(function, some), images, *plan)
+        return tiles.blend(partial(inference.in_batches, function), images, rows, columns)
 
-    if len(rows.starts) == len(columns.starts) == 1 and rows.whole and columns.whole:
+    if len(rows.starts) == len(columns.starts) == 1 and layout.whole:
         restored = preprocess.restore(of_tiles(slices), grid, own)
         return np.clip(restored, 0, 1, out=restored), 0.0
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
-    target = turned(found, scans.orientation(image), settings.orientation)
+    target = turned(found, scans.code(own.direction), scans.code(oriented.direction))
     unseen, count = 0, max(1, _BLOCK // (rows.size * columns.size * len(frequencies)))
     for start in range(0, len(slices), count):
         block = slices[start : start + count]
-        pair = [_slab(whole, start, len(block)) for whole in (grid, oriented)]
+        pair = [some.slab(start, len(block)) for some in (grid, oriented)]
         restored = preprocess.restore(of_tiles(block), *pair)
-        if not (rows.whole and columns.whole):
+        if not layout.whole:
             outside = _outside(*pair)
             restored[outside] = frequencies
             unseen += np.count_nonzero(outside)
@@ -66,14 +86,6 @@ def turned(array, source, orientation):
 
 def _pair(letter):
     return next(pair for pair in ("LR", "PA", "IS") if letter in pair)
-
-
-def _slab(grid, start, count):
-    """The Grid of `count` slices from `start` on."""
-    axis = np.reshape(grid.direction, (3, 3))[:, 2]
-    origin = np.array(grid.origin) + start * grid.spacing_mm[2] * axis
-    size = (*grid.size[:2], count)
-    return dataclasses.replace(grid, size=size, origin=tuple(origin.tolist()))
 
 
 def _outside(grid, target):

@@ -163,7 +163,9 @@ def test_without_reorientation_the_array_axes_are_kept(model):
     image = sitk.Cast(scan(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)), sitk.sitkFloat32)
     expected = segmentation.predict([image], model)
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))  # says that slices are cut along x
-    np.testing.assert_allclose(segmentation.predict([image], model, False), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        segmentation.predict([image], model, "stored"), expected, atol=1e-5
+    )
     assert segmentation.predict([image], model).argmax(-1).any()
 
 
@@ -171,7 +173,7 @@ def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
     segmentation.check_plane(scan(), SETTINGS, "a")
     assert not capsys.readouterr().err
     segmentation.check_plane(scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)), SETTINGS, "a")
-    assert "--noreorient" in capsys.readouterr().err
+    assert "--orientation=stored" in capsys.readouterr().err
 
 
 def large_scan():

@@ -117,14 +117,14 @@ def test_interrupted_prediction_leaves_the_page_of_what_was_done(model, tmp_path
         name: write_image(tmp_path / "in" / f"{name}.nii.gz", heart(1)[0])
         for name in ("a", "b")
     }
-    predict, calls = segmentation.predict, itertools.count()
+    predict, calls = segmentation.predict_oriented, itertools.count()
 
     def interrupted(*arguments):
         if next(calls):
             raise KeyboardInterrupt
         return predict(*arguments)
 
-    monkeypatch.setattr(segmentation, "predict", interrupted)
+    monkeypatch.setattr(segmentation, "predict_oriented", interrupted)
     with pytest.raises(KeyboardInterrupt):
         segmentation.predict_all(paths, model, tmp_path / "out")
     assert order(tmp_path / "out") == ["a"]

@@ -1,0 +1,106 @@
+"""How a scan is held: by its header, as it is stored, or as the network is the least uncertain."""
+
+import dataclasses
+
+import numpy as np
+
+from bwcr_tf.data import preprocess, scans
+from bwcr_tf.predict import page, whole_scan
+from bwcr_tf.system import errors
+
+MODES = {
+    "auto": "the header's; another one that is clearly more likely is warned of, and is taken if "
+    "the training scans had no directions",
+    "header": "as the header says",
+    "stored": "the array's axes are the model's",
+    "search": "the in-plane orientation of which the network is the least uncertain",
+}
+SLICES = 2  # that are compared
+CLEARLY = 1.5  # times the uncertainty of another; docs/predict.md has the trial
+_PAIRS = ("LR", "PA", "IS")
+
+
+def first(image, model, mode):
+    """The orientation code that a sitk.Image is held in at first: that of its header or its own."""
+    return scans.orientation(image) if mode == "stored" else model.settings.orientation
+
+
+def choose(image, normalized, model, mode, path):
+    """The orientation code that a scan is predicted in.
+
+    Args:
+      image: sitk.Image of the scan.
+      normalized: its channels, as `preprocess.normalized` gives them in the orientation `first`.
+
+    Warns, where the modes of MODES say so or where another than the header's is taken.
+    """
+    header = first(image, model, mode)
+    if mode in ("stored", "header"):
+        return header
+    lost, stored = model.directions_known is False, scans.orientation(image)
+    plane = stored if lost and not same_slices(stored, header) else header
+    codes = [header, *in_plane(plane)]
+    found = uncertainties(normalized, preprocess.Grid.of(image), model, codes)
+    best = min(found, key=found.get)
+    if best == header:
+        return header
+    clear = found[header] > CLEARLY * found[best]
+    taken = mode == "search" or (clear and lost)
+    if taken or clear:
+        how = "predicted" if taken else "seems to be held"
+        errors.warn(
+            f"{path}: {how} with axes {best}, where its header is taken for {header}: the "
+            f"network's uncertainty on a few slices is {found[best]:.3f}, not {found[header]:.3f}; "
+            "look at the result, or choose by --orientation"
+        )
+    return best if taken else header
+
+
+def same_slices(code, other):
+    """Whether two codes have the same slices, in whatever order."""
+    return any({code[2], other[2]} <= set(pair) for pair in _PAIRS)
+
+
+def in_plane(code):
+    """The codes of the eight orientations with the slice axis of `code`: `code` first."""
+    x, y, z = code
+    flipped = {letter: pair.strip(letter) for pair in _PAIRS for letter in pair}
+    pairs = [(a, b) for a in (x, flipped[x]) for b in (y, flipped[y])]
+    return ["".join(pair) + z for some in pairs for pair in (some, some[::-1])]
+
+
+def uncertainties(normalized, own, model, codes):
+    """{code: page.uncertainty of a few slices of a scan in that orientation}.
+
+    Codes of one slice axis are compared on the same slices, in one batch. `own` is the scan's Grid.
+    """
+    found = {}
+    for axis in dict.fromkeys(code[2] for code in codes):
+        some = [code for code in dict.fromkeys(codes) if code[2] == axis]
+        slices = _few_slices(normalized, own, model.settings, some[0])  # [N, S, S, K]
+        views = [
+            _cropped(whole_scan.turned(slices, some[0], code), model.settings) for code in some
+        ]
+        probabilities = np.asarray(model.probabilities(np.concatenate(views)))
+        parts = np.split(probabilities, len(some))
+        found |= {code: page.uncertainty(part) for code, part in zip(some, parts, strict=True)}
+    return found
+
+
+def _few_slices(normalized, own, settings, code):
+    """SLICES slices [N, S, S, K] of a scan in an orientation, S being the network's longer side."""
+    settings = dataclasses.replace(settings, orientation=code)
+    grid = preprocess.network_grid(own.blank(), settings, (max(settings.shape),) * 2)
+    count = grid.size[2]
+    chosen = np.unique(np.linspace(0, count - 1, SLICES + 2).round().astype(int)[1:-1])
+    return np.concatenate(
+        [preprocess.on_grid(normalized, grid.slab(z, 1)) for z in chosen.tolist()]
+    )
+
+
+def _cropped(slices, settings):
+    """The centre of the network's shape."""
+    rows, columns = (
+        (side - n) // 2 for side, n in zip(slices.shape[1:3], settings.shape, strict=True)
+    )
+    return slices[:, rows : rows + settings.shape[0], columns : columns + settings.shape[1]]
