@@ -193,3 +193,17 @@ def test_split_json_keeps_channels_and_windows_and_refuses_others(root, tmp_path
         other = dataclasses.replace(spec, channels=names)
         with pytest.raises(DataError, match=f"channels T1, T2; expected {told}, the run's"):
             other.subjects("test", root)
+
+
+def test_a_run_of_an_earlier_version_resumes_with_one_channel_of_any_name(tmp_path):
+    spec = run_folder.RunSpec("nnunet", ("a",), PLAIN, ("a",), ("b",), ("c",), channels=("T1",))
+    run_folder.claim(tmp_path, {"method": "da"}, spec)
+    split = json.loads((tmp_path / "split.json").read_text())
+    del split["channels"], split["settings"]["windows"], split["digest"]
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    run_folder.claim(tmp_path, {"method": "da"}, spec)
+    for settings in (TWO, dataclasses.replace(PLAIN, windows=((-100, 240),))):
+        with pytest.raises(DataError, match="split.json differs"):
+            run_folder.claim(
+                tmp_path, {"method": "da"}, dataclasses.replace(spec, settings=settings)
+            )

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import heart, write_image
+from conftest import dicom_tags, heart, write_image
 
 from bwcr_tf.data.settings import Settings
 from bwcr_tf.predict import scan_folder, segmentation
@@ -30,6 +30,19 @@ def predict(model, source, output):
     return segmentation.predict_all(paths, model, output)
 
 
+def write_series(folder, pixels):
+    folder.mkdir(parents=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for z, plane in enumerate(pixels):
+        image = sitk.GetImageFromArray(plane[None])
+        image.SetSpacing((1.5, 1.5, 8.0))
+        for tag, value in dicom_tags(z, (0, 0, 8 * z)).items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(folder / f"{z}.dcm")
+        writer.Execute(image)
+
+
 def labels(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(path))
 
@@ -50,6 +63,17 @@ def test_a_folder_of_channels_gives_one_prediction_for_each_case(models, tmp_pat
     assert [line.split(",")[0] for line in text.splitlines()] == ["scan", "sub/a", "sub/b"]
     assert not predict(two, tmp_path / "in/sub/a_0000.nii.gz", tmp_path / "single")
     assert (tmp_path / "single/a_labels.nii.gz").exists()
+
+
+def test_channels_may_be_folders_of_a_dicom_series_each(models, tmp_path):
+    for k, pixels in enumerate((heart(2)[0][::-1], heart(1)[0])):
+        write_series(tmp_path / f"in/a_{k:04}", pixels)
+    assert not predict(models[1], tmp_path / "in", tmp_path / "out")
+    alone = {"a": tmp_path / "in/a_0001"}
+    segmentation.predict_all(alone, models[0], tmp_path / "alone")
+    expected = labels(tmp_path / "alone/a_labels.nii.gz")
+    np.testing.assert_array_equal(labels(tmp_path / "out/a_labels.nii.gz"), expected)
+    assert len(np.unique(expected)) == 4
 
 
 def test_cases_of_other_channels_are_refused_in_a_line_each_and_the_others_predicted(

@@ -42,7 +42,7 @@ def hippocampus(tmp_path):
 @pytest.fixture
 def second_only(tmp_path):
     """Seven cases whose first channel is noise and whose second is a heart."""
-    info = {"channel_names": {"0": "noise", "1": "MR"}}
+    info = {"channel_names": {"0": "noise", "1": "CT"}}
     info["labels"] = {"background": 0, "RV": 1, "MYO": 2, "LV": 3}
     (tmp_path / "dataset.json").write_text(json.dumps(info))
     for seed in range(7):
@@ -85,7 +85,10 @@ def test_gradient_of_the_hippocampus_is_used_as_second_channel(hippocampus):
 
 
 def test_a_structure_that_only_the_second_channel_shows_is_learned(second_only):
-    _, case, network = train(second_only, 80, how=tf.function)
+    spec, case, network = train(second_only, 80, how=tf.function)
+
+    (first, (low, high)) = spec.settings.windows
+    assert first is None and 150 < low < 300 and 800 < high < 950  # of RV, MYO and LV
 
     def dice(image):
         found = network(image, training=False).numpy().argmax(axis=-1)
