@@ -45,15 +45,15 @@ def by_case(paths, names):
     """{CASE: the path of its first channel}, for a model of the channels `names`, of several.
 
     Args:
-      paths: dict of name to path, as of `find_scans`. What is not called CASE_0000, ... keeps its
-        name; `channel_paths` refuses it.
+      paths: dict of name to path, as of `find_scans`. What is not called CASE_0000, ... stays
+        under its path; `channel_paths` refuses it.
     """
     if len(names) == 1:
         return paths
     cases = {}
     for name, path in paths.items():
         found = channels.split_name(shorten(name))
-        cases.setdefault(found[0] + ending(name) if found else path.name, path)
+        cases.setdefault(found[0] + ending(name) if found else str(path), path)
     return cases
 
 

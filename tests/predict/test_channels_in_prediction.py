@@ -85,13 +85,17 @@ def test_cases_of_other_channels_are_refused_in_a_line_each_and_the_others_predi
     (tmp_path / "in/a_0001.nii.gz").unlink()
     noise(tmp_path / "in/c_0002.nii.gz")
     noise(tmp_path / "in/d.nii.gz")
+    noise(tmp_path / "in/sub/d.nii.gz")
     found = predict(models[1], tmp_path / "in", tmp_path / "out")
     told = "expected 0000 (T1), 0001 (T2)"
     assert [line.removeprefix(f"{tmp_path}/in/") for line in found] == [
         f"a_0001.nii.gz: the image of a is missing; found 0000, {told}",
         f"c_0002.nii.gz: channel 0002 of c; {told}",
-        "d.nii.gz: a name without a channel; expected d_0000.nii.gz (T1), d_0001.nii.gz (T2), "
-        "the model's",
+        *(
+            f"{name}: a name without a channel; expected d_0000.nii.gz (T1), d_0001.nii.gz (T2), "
+            "the model's"
+            for name in ("d.nii.gz", "sub/d.nii.gz")
+        ),
     ]
     assert (tmp_path / "out/b_labels.nii.gz").exists()
 
