@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import preprocess, shifts
 from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
@@ -19,11 +19,14 @@ from bwcr_tf.system.progress import Progress
 _FORMAT = 4  # of a cached case; raise it when preprocessing changes its result
 
 
-def prepare(subjects, settings, cache_dir, workers=None):
+def prepare(subjects, settings, cache_dir, workers=None, shift=None):
     """Cases of all volumes of `subjects`, from the cache or made in parallel processes.
 
     A cached case is found by the content of its files and the settings, is written whole or not
     at all, and is made again where it cannot be read.
+
+    Args:
+      shift: name and severity of one of `shifts`, or None.
 
     Raises:
       DataError: of the first volume that cannot be used.
@@ -31,7 +34,13 @@ def prepare(subjects, settings, cache_dir, workers=None):
     cache_dir = pathlib.Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (subject.name, volume, settings, cache_dir / f"{_key(volume, settings)}.npz")
+        (
+            subject.name,
+            volume,
+            settings,
+            shift,
+            cache_dir / f"{_key(volume, settings, shift)}.npz",
+        )
         for subject in subjects
         for volume in subject.volumes
     ]
@@ -52,7 +61,7 @@ def prepare(subjects, settings, cache_dir, workers=None):
                 raise
     cases = [
         dataclasses.replace(cases[path], subject=subject, name=volume.name)
-        for subject, volume, _, path in jobs
+        for subject, volume, *_, path in jobs
     ]
     _check_planes(cases, settings)
     return cases
@@ -69,8 +78,10 @@ def _check_planes(cases, settings):
         )
 
 
-def _key(volume, settings):
+def _key(volume, settings, shift=None):
     made_by = [_FORMAT, dataclasses.asdict(settings)] + ["ignore"] * volume.ignore
+    if shift:  # what it draws depends on the scan's name
+        made_by += [*shift, shifts.SHIFTS[shift[0]].values[shift[1] - 1], volume.name]
     digest = hashlib.sha256(json.dumps(made_by).encode())
     for file in volume.files:
         try:
@@ -80,8 +91,8 @@ def _key(volume, settings):
     return digest.hexdigest()[:32]
 
 
-def _prepare_one(subject, volume, settings, path):
-    save_case(preprocess.preprocess(volume, settings, subject), path)
+def _prepare_one(subject, volume, settings, shift, path):
+    save_case(preprocess.preprocess(volume, settings, subject, shift), path)
 
 
 def save_case(case, path):

@@ -6,7 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import boundary
-from bwcr_tf.data import channels, scans
+from bwcr_tf.data import channels, scans, shifts
+from bwcr_tf.data.grids import Grid
 from bwcr_tf.data.normalization import normalize
 from bwcr_tf.data.settings import Settings
 
@@ -32,39 +33,6 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     )
     size = size or dataset.size or tuple(columns_rows[::-1])
     return Settings(collection.num_classes, size, pixel_mm, code, n4_shrink)
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Size (x, y, z), spacing and origin in mm, and direction of a volume."""
-
-    size: tuple
-    spacing_mm: tuple
-    origin: tuple
-    direction: tuple
-
-    @classmethod
-    def of(cls, image):
-        """The Grid of a sitk.Image."""
-        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-    def place(self, image):
-        """The image, after it was given this spacing, origin and direction."""
-        image.SetSpacing(self.spacing_mm)
-        image.SetOrigin(self.origin)
-        image.SetDirection(self.direction)
-        return image
-
-    def slab(self, start, count):
-        """The Grid of `count` slices from `start` on."""
-        axis = np.reshape(self.direction, (3, 3))[:, 2]
-        origin = np.array(self.origin) + start * self.spacing_mm[2] * axis
-        size = (*self.size[:2], count)
-        return dataclasses.replace(self, size=size, origin=tuple(origin.tolist()))
-
-    def blank(self):
-        """An empty sitk.Image on this grid."""
-        return self.place(sitk.Image([int(n) for n in self.size], sitk.sitkUInt8))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +129,19 @@ def restore(probabilities, grid, original_grid):
     return restored
 
 
-def preprocess(volume, settings, subject=""):
-    """The Case of a subjects.Volume.
+def preprocess(volume, settings, subject="", shift=None):
+    """The Case of a subjects.Volume; `shift` is the name and the severity of one of `shifts`.
 
     Raises:
       DataError: the files are not what they must be.
     """
     images = channels.read(volume.images)
     image = images[0]
+    if shift:
+        seeds = [f"{volume.name} {k}" for k in range(len(images))]
+        images = [
+            shifts.apply(i, *shift, settings, s) for i, s in zip(images, seeds, strict=True)
+        ]
     num_classes, place = settings.num_classes, volume.image.is_dir()
     how = num_classes, place, volume.ignore
     labels = [scans.read_label(path, image, *how) for path in volume.labels]

@@ -4,7 +4,7 @@ import pathlib
 
 from absl import flags
 
-from bwcr_tf.system import command, files, quiet
+from bwcr_tf.system import command, files, quiet, source
 
 FLAGS = flags.FLAGS
 
@@ -20,6 +20,12 @@ def define_flags():
         ["best", "last"],
         "Averages of the best validation, or of the last step (scores_last.csv).",
     )
+    flags.DEFINE_list(
+        "shift",
+        [],
+        "Test scans made worse, NAME:SEVERITY (1 to 5), of "
+        f"{', '.join(source.table_keys('bwcr_tf.data.shifts', 'SHIFTS'))}; to shifts/.",
+    )
 
 
 def main(_):
@@ -27,7 +33,7 @@ def main(_):
     quiet.import_tensorflow()
     import tensorflow as tf
 
-    from bwcr_tf.data import cache, coverage
+    from bwcr_tf.data import cache, coverage, shifts
     from bwcr_tf.evaluation import calibration_choice
     from bwcr_tf.training import run_folder
 
@@ -35,7 +41,11 @@ def main(_):
     folder = pathlib.Path(FLAGS.run_dir)
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
-    cases = cache.prepare(subjects, spec.settings, FLAGS.cache_dir or run_flags["cache_dir"])
+    cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
+    if wanted := list(map(shifts.parse, FLAGS.shift)):
+        evaluate_shifted(folder, subjects, spec, cache_dir, wanted)
+        return
+    cases = cache.prepare(subjects, spec.settings, cache_dir)
     coverage.check(cases, spec.settings, refuse=False)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
     if FLAGS.weights == "last":
@@ -100,6 +110,22 @@ def evaluate_last(folder, cases, classes):
     rows = scoring.score_each(predict, cases, classes)
     scores.write(folder / "scores_last.csv", rows)
     print(scores.to_text(scores.summarize(rows, classes)["scores"]))
+
+
+def evaluate_shifted(folder, subjects, spec, cache_dir, wanted):
+    """Scores the selected averages on the test scans after each of the shifts that are wanted."""
+    from bwcr_tf.data import cache
+    from bwcr_tf.evaluation import calibration_choice, inference, scores, shifted
+    from bwcr_tf.training import checkpoints
+
+    its_map = calibration_choice.load(folder, spec.settings.num_classes)[1]
+    predict = inference.predictor(checkpoints.load_best(folder))
+    for shift in wanted:
+        cases = cache.prepare(subjects, spec.settings, cache_dir, shift=shift)
+        result = shifted.write(folder, shift, predict, its_map, cases, spec.classes)
+        print("{} of severity {}".format(*shift))
+        print(scores.to_text(result["scores"]))
+    print(f"{folder}/shifts/: " + ", ".join("{}-{}".format(*shift) for shift in wanted))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ def label_map(probabilities):
 
 def entropy(probabilities):
     """-sum_c p_c log p_c [Z, Y, X] of probabilities [Z, Y, X, C], in nats."""
-    return np.stack([special.entr(plane).sum(axis=-1) for plane in probabilities])
+    found = np.empty(probabilities.shape[:-1], np.float32)
+    for plane, target in zip(probabilities, found, strict=True):  # one at a time, for memory
+        special.entr(plane).sum(axis=-1, out=target)
+    return found
 
 
 def write(output, name, suffix, probabilities, image, header=None):

@@ -8,6 +8,7 @@ from bwcr_tf.report import (
     figures,
     network_figures,
     scored_runs,
+    shift_scores,
     supplementary_tables,
     tables,
     volume_table,
@@ -76,7 +77,7 @@ def setting_blocks(setting, methods, folder):
         }
         if having:
             blocks.append(make(setting, having))
-    return blocks
+    return blocks + shift_scores.make_blocks(folder, setting, methods)
 
 
 def test_tables(setting, methods):

@@ -77,7 +77,8 @@ def load(root):
       DataError: there are none, a file is missing or broken, a run is there twice, or the test
         subjects of one data set differ.
     """
-    found = [_load_run(path.parent) for path in sorted(root.rglob("scores.csv"))]
+    folders = [path.parent for path in sorted(root.rglob("scores.csv"))]
+    found = [_load_run(folder) for folder in folders if folder.parent.name != "shifts"]
     if not found:
         raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
     _check(found)

@@ -1,0 +1,119 @@
+"""Scores on test scans made worse (evaluate.py --shift) against the severity, by method."""
+
+import collections
+import json
+import math
+
+import matplotlib.pyplot as plt
+
+from bwcr_tf.data.shifts import SHIFTS
+from bwcr_tf.evaluation import significance
+from bwcr_tf.evaluation.figures import place_legend, save
+from bwcr_tf.report import names, page
+from bwcr_tf.report.tables import show
+from bwcr_tf.system.errors import DataError
+
+SEVERITIES = range(6)  # 0: as they are
+_MEASURES = {  # title: keys of summary.json, before and after the calibration map
+    "Dice": (("scores", "all", "dice", "mean"), None),
+    "ECE": (("scores", "all", "ece", "mean"), ("scores_calibrated", "all", "ece", "mean")),
+    "ECE against the annotators": (("annotators", "scores", "all", "ece", "mean"), None),
+}
+
+
+def make_blocks(folder, setting, methods):
+    """The figure and the table of {method: Runs}; [] if no run was scored on shifted scans."""
+    curves = {}  # {(shift, measure): {line: values of SEVERITIES}}
+    for method, found in methods.items():
+        for shift, by_severity in _by_shift(found).items():
+            for measure, (keys, calibrated) in _MEASURES.items():
+                lines = {method: keys}
+                if calibrated and _mapped(found):
+                    lines[f"{method}, calibrated"] = calibrated
+                for line, path in lines.items():
+                    values = [_mean(by_severity.get(s, []), path) for s in SEVERITIES]
+                    if not all(map(math.isnan, values)):
+                        curves.setdefault((shift, measure), {})[line] = values
+    if not curves:
+        return []
+    return [_figure(folder, setting, methods, curves), _table(setting, curves)]
+
+
+def _by_shift(found):
+    """{shift: {severity: summaries of the Runs that have it}}, in the order of SHIFTS."""
+    result = collections.defaultdict(lambda: collections.defaultdict(list))
+    for run in found:
+        for path in sorted(run.folder.glob("shifts/*/summary.json")):
+            try:
+                summary = json.loads(path.read_text("utf-8"))
+                shift, severity = summary["shift"]
+                SHIFTS[shift].values[severity - 1]
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                raise DataError(f"{path}: not the summary of a shift ({error!r})") from error
+            result[shift][severity].append(summary)
+    for by_severity in result.values():
+        by_severity[0] = [run.summary for run in found]
+    return {shift: result[shift] for shift in SHIFTS if shift in result}
+
+
+def _mapped(found):
+    """Whether all Runs have a calibration map."""
+    return all(
+        run.summary.get("calibration", {}).get("kind", "none") != "none" for run in found
+    )
+
+
+def _mean(summaries, keys):
+    """Mean of the numbers under `keys`; NaN where there is none."""
+    values = []
+    for value in summaries:
+        for key in keys:
+            value = (value or {}).get(key)
+        values.append(value)
+    return significance.mean(values)
+
+
+def _figure(folder, setting, methods, curves):
+    """A row of axes for each measure, a column for each shift."""
+    shifts, measures = ([*dict.fromkeys(key[i] for key in curves)] for i in range(2))
+    size = (max(2.6 * len(shifts), 4.5), 2.5 * len(measures))
+    figure, axes = plt.subplots(
+        len(measures), len(shifts), figsize=size, sharex=True, sharey="row", squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for row, measure in zip(axes, measures, strict=True):
+        for axis, shift in zip(row, shifts, strict=True):
+            for line, values in curves.get((shift, measure), {}).items():
+                first = methods[line.removesuffix(", calibrated")][0]
+                look = names.line(first.method, first.labels)
+                look |= {"linestyle": ":", "marker": ""} if line not in methods else {}
+                pairs = [(s, 100 * v) for s, v in enumerate(values) if not math.isnan(v)]
+                axis.plot(*zip(*pairs, strict=True), **look, label=line)
+        row[0].set_ylabel(f"{measure}, per cent", fontsize=8)
+    for axis, shift in zip(axes[0], shifts, strict=True):
+        axis.set_title(shift, fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("severity")
+    place_legend(figure, axes[min(1, len(measures) - 1), 0])
+    first = next(iter(methods.values()))[0]
+    path = folder / f"shifts_{first.dataset}_ntr{first.ntr}.png"
+    save(figure, path)
+    return page.Figure(path, f"Test scans made worse, means over runs and volumes: {setting}.")
+
+
+def _table(setting, curves):
+    """A row for each shift, measure and line."""
+    header = ["Shift", "measure", "method", *map(str, SEVERITIES)]
+    rows = [
+        [shift, measure, line, *map(show, values)]
+        for (shift, measure), lines in curves.items()
+        for line, values in lines.items()
+    ]
+    note = "Per cent, by severity: 0 is the scans as they are. Values: docs/shifts.md."
+    return page.Table(
+        f"Test scans made worse, {setting}", header, sorted(rows, key=_order), note
+    )
+
+
+def _order(row):
+    return list(SHIFTS).index(row[0]), list(_MEASURES).index(row[1])

@@ -1,0 +1,44 @@
+import json
+
+import numpy as np
+from conftest import heart, write_image
+
+from bwcr_tf.data import preprocess
+from bwcr_tf.data.settings import Settings
+from bwcr_tf.data.subjects import Volume
+from bwcr_tf.evaluation import calibration, inference, scores, shifted
+
+
+def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
+    settings = Settings(num_classes=4, size=32, pixel_mm=2.0, n4_shrink=0)
+    paths = [write_image(tmp_path / f"{k}.nii.gz", array) for k, array in enumerate(heart(1))]
+    case = preprocess.preprocess(Volume("a_ED", *paths), settings, "a", ("noise", 3))
+    classes = ("RV", "MYO", "LV")
+
+    def predict(slices):  # any function of the image
+        p = np.concatenate([1 - slices, slices, slices**2, slices**3], axis=-1) + 0.1
+        return p / p.sum(axis=-1, keepdims=True)
+
+    (tmp_path / "scores.csv").write_text("as it was")
+    its_map = calibration.scaled(4, 2.0)
+    result = shifted.write(tmp_path, ("noise", 3), predict, its_map, [case], classes)
+    folder = tmp_path / "shifts" / "noise-3"
+    assert (tmp_path / "scores.csv").read_text() == "as it was"
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"scores.csv", "scores_calibrated.csv", "summary.json"}
+    assert json.loads((folder / "summary.json").read_text()) == result
+    assert result["shift"] == ["noise", 3]
+    for name, p in (
+        ("scores", predict(case.image)),
+        ("scores_calibrated", calibration.apply(its_map, predict(case.image))),
+    ):
+        expected = inference.score(p, case, classes)
+        rows = scores.read(folder / f"{name}.csv")
+        assert [row["class"] for row in rows] == [*classes, "all"]
+        for row, one in zip(rows, expected, strict=True):
+            for metric in scores.METRICS.keys() & one.keys():
+                np.testing.assert_allclose(row[metric], one[metric], atol=1e-6)
+    assert (
+        result["scores"]["all"]["ece"]["mean"]
+        != result["scores_calibrated"]["all"]["ece"]["mean"]
+    )

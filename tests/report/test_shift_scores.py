@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from report_runs import kept_figures, write_run
+
+from bwcr_tf.report import scored_runs, shift_scores
+from bwcr_tf.system.errors import DataError
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    yield from kept_figures(monkeypatch, shift_scores)
+
+
+def write_shift(folder, name, severity, dice, ece, calibrated=None):
+    path = folder / "shifts" / f"{name}-{severity}"
+    path.mkdir(parents=True)
+    (path / "scores.csv").write_text("subject\n")  # of a shift: not a run
+    summary = {"shift": [name, severity]}
+    summary["scores"] = {"all": {"dice": {"mean": dice}, "ece": {"mean": ece}}}
+    summary["scores_calibrated"] = {"all": {"ece": {"mean": calibrated}}}
+    (path / "summary.json").write_text(json.dumps(summary))
+    return path
+
+
+def blocks(root):
+    found = scored_runs.load(root)
+    return shift_scores.make_blocks(root, "acdc", scored_runs.group(found, "label"))
+
+
+def test_scores_are_drawn_and_listed_by_severity_as_means_over_runs(tmp_path, figures):
+    for run, shift in (1, 0.0), (2, 0.1):
+        kept = {"calibration": {"kind": "beta", "choice": "auto"}}
+        kept["scores_calibrated"] = {"all": {"ece": {"mean": 0.05}}}
+        folder = write_run(tmp_path, "da", run, [0.2 + shift] * 3, **kept)
+        write_shift(folder, "noise", 3, 0.6, 0.3 + shift, 0.1)
+        write_shift(folder, "blur", 1, 0.7, 0.2)
+    folder = write_run(tmp_path, "bwcr", 1, [0.1] * 3)
+    write_shift(folder, "noise", 1, 0.8, 0.15)
+    figure, table = blocks(tmp_path)
+    rows = {tuple(row[:3]): row[3:] for row in table.rows}
+    assert rows["noise", "ECE", "DA"] == ["25.0", "", "", "35.0", "", ""]
+    assert rows["noise", "ECE", "DA, calibrated"] == ["5.0", "", "", "10.0", "", ""]
+    assert rows["noise", "ECE", "BWCR"] == ["10.0", "15.0", "", "", "", ""]
+    assert rows["blur", "Dice", "DA"][1] == "70.0"
+    assert [row[0] for row in table.rows] == sorted((r[0] for r in table.rows), reverse=True)
+    axes = figures[0].axes
+    assert [axis.get_title() for axis in axes[:2]] == ["noise", "blur"]
+    (da,) = [line for line in axes[2].lines if line.get_label() == "DA"]
+    assert da.get_xydata().round(6).tolist() == [[0, 25], [3, 35]]
+
+
+def test_a_run_without_shifts_has_no_such_section_and_a_broken_summary_is_named(tmp_path):
+    folder = write_run(tmp_path, "da", 1, [0.2] * 3)
+    assert blocks(tmp_path) == []
+    path = write_shift(folder, "noise", 3, 0.6, 0.3)
+    for content in "{", '{"shift": ["snow", 1]}', '{"shift": ["noise", 9]}':
+        (path / "summary.json").write_text(content)
+        with pytest.raises(DataError, match="noise-3/summary.json: not the summary of a shift"):
+            blocks(tmp_path)
