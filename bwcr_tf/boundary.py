@@ -9,7 +9,7 @@ PAPER_SIZE = (
 
 
 def grid_scale(shape):
-    """Pixels of a grid (H, W) that a pixel of the paper's is long: its longer side over 192.
+    """How many pixels of a grid (H, W) one of the paper's grid is: the longer side over 192.
 
     So a grid has the lengths of the smallest square that holds it.
     """
