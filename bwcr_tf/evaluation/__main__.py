@@ -1,7 +1,5 @@
 """Scores a run on its test volumes: python evaluate.py --run_dir=runs/acdc/ntr10/bwcr/run1."""
 
-import pathlib
-
 from absl import flags
 
 from bwcr_tf.system import command, files, quiet, source
@@ -11,7 +9,9 @@ FLAGS = flags.FLAGS
 
 def define_flags():
     """The flags of this command."""
-    flags.DEFINE_string("run_dir", None, "Folder of a run of train.py.", required=True)
+    flags.DEFINE_string(
+        "run_dir", None, "Folder of a run; A,B,C: their ensemble.", required=True
+    )
     flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
     flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
     flags.DEFINE_enum(
@@ -35,11 +35,15 @@ def main(_):
 
     from bwcr_tf.data import cache, coverage, shifts
     from bwcr_tf.evaluation import calibration_choice
+    from bwcr_tf.export import ensemble, labelled, saved_model
     from bwcr_tf.training import run_folder
 
     tf.config.experimental.enable_op_determinism()
-    folder = pathlib.Path(FLAGS.run_dir)
+    folder = ensemble.find(FLAGS.run_dir)
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    if ensemble.is_new(folder):
+        own = labelled.cases(folder, spec, FLAGS.data_dir, FLAGS.cache_dir)
+        saved_model.export_run(folder, "auto", cases=own)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
     if wanted := list(map(shifts.parse, FLAGS.shift)):

@@ -1,6 +1,7 @@
 """Everything that is fitted to calibration subjects: the map, then the volumes (NumPy)."""
 
 from bwcr_tf.evaluation import calibration_choice, volume_choice
+from bwcr_tf.system.errors import DataError
 
 COVERAGE = 0.9  # of the intervals of volumes
 
@@ -8,10 +9,13 @@ COVERAGE = 0.9  # of the intervals of volumes
 def make(predict, cases, spec, choice, coverage, old=None):
     """The record of a calibration, as calibration.json keeps it.
 
+    Raises:
+      DataError: there are no calibration subjects for what is asked.
+
     Args:
       predict: slices [Z, H, W] -> probabilities [Z, H, W, C], the network's own.
-      cases: {part of the split: preprocess.Cases}; with the choice `none` and a coverage of zero,
-        none are used.
+      cases: {part of the split: preprocess.Cases}, of training subjects perhaps some; with the
+        choice `none` and a coverage of zero, none are used.
       spec: training.run_folder.RunSpec.
       choice: of calibration_choice.choose; None keeps the map of the record `old`.
       coverage: of the intervals; None is that of `old`, or COVERAGE; zero leaves them out.
@@ -20,6 +24,11 @@ def make(predict, cases, spec, choice, coverage, old=None):
     own = cases[part] if cases else ()
     if coverage is None:
         coverage = (old or {}).get("volumes", {}).get("coverage", COVERAGE)
+    if not own and (choice not in (None, "none") or coverage):
+        raise DataError(
+            "no subjects to calibrate on; expected some that no run trained on, or "
+            "--calibration=none --coverage=0"
+        )
     if choice is None:
         record = {key: value for key, value in old.items() if key != "volumes"}
     else:
@@ -27,7 +36,7 @@ def make(predict, cases, spec, choice, coverage, old=None):
     if coverage:
         found = calibration_choice.to_map(record, spec.settings.num_classes)
         maps = volume_choice.held_out_maps(found, predict, own)
-        others = cases["validation"] if part != "validation" else ()
+        others = [case for other, some in cases.items() if other != part for case in some]
         rest = dict.fromkeys((case.subject for case in others), found)
         record["volumes"] = volume_choice.choose(
             volume_choice.scans(predict, own, maps),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import (
     calibration,
     calibration_choice,
@@ -18,36 +19,67 @@ DEFAULT = "nested"  # the kind of interval where there are no subjects to choose
 
 
 class Scan(NamedTuple):
-    """A labelled scan on its own grid."""
+    """A labelled scan, with its probabilities on the network's grid: those on its own are large."""
 
     subject: str
-    probabilities: np.ndarray  # [Z, Y, X, C]
-    sizes: np.ndarray  # true voxels [C-1], the mean over annotators
-    voxel_ml: float
+    network_probabilities: np.ndarray  # [Z, H, W, C]
+    case: preprocess.Case
+
+    def probabilities(self):
+        """[Z, Y, X, C] on the scan's own grid, as bwcr_tf.predict has them.
+
+        Ignored voxels are background for certain, in the label as in the probabilities.
+        """
+        own = np.clip(inference.restore(self.network_probabilities, self.case), 0, 1)
+        num_classes = own.shape[-1]
+        own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
+        return own
+
+    def true_sizes(self):
+        """Voxels [K, C-1] of each foreground class by annotator."""
+        count = self.network_probabilities.shape[-1]
+        maps = self.case.original_label_maps
+        found = [np.bincount(m.ravel(), minlength=count)[1:count] for m in maps]
+        return np.array(found, np.float64)
+
+    def voxel_ml(self):
+        """The volume of a voxel."""
+        return float(np.prod(self.case.original_grid.spacing_mm) / 1000)
 
 
-def scan(probabilities, case):
-    """The Scan of a preprocess.Case, of probabilities [Z, H, W, C] on the network's grid.
+class Measured(NamedTuple):
+    """What the choice needs of a Scan."""
 
-    Ignored voxels are background for certain, in the label as in the probabilities.
-    """
-    own = np.clip(inference.restore(probabilities, case), 0, 1)  # as bwcr_tf.predict has them
-    num_classes = probabilities.shape[-1]
-    own[case.original_label_map == num_classes] = np.eye(num_classes)[0]
-    sizes = true_sizes(case, num_classes).mean(axis=0)
-    return Scan(case.subject, own, sizes, float(np.prod(case.original_grid.spacing_mm) / 1000))
-
-
-def true_sizes(case, num_classes):
-    """Voxels [K, C-1] of each foreground class by annotator."""
-    counts = [np.bincount(m.ravel(), minlength=num_classes) for m in case.original_label_maps]
-    return np.array([each[1:num_classes] for each in counts], np.float64)
+    subject: str
+    true: np.ndarray  # voxels [C-1], the mean over annotators
+    scores: dict  # of a kind: [C-1]
+    sizes: dict  # of a region of volume_estimator.REGIONS: voxels [C-1]
 
 
 def scans(predict, cases, maps):
     """The Scans of Cases after the calibration.Map of each subject."""
     known = [case for case in cases if case.subject in maps]  # some pixels are not ignored
-    return [scan(calibration.apply(maps[c.subject], predict(c.image)), c) for c in known]
+    return [
+        Scan(c.subject, calibration.apply(maps[c.subject], predict(c.image)), c) for c in known
+    ]
+
+
+def measure(scan):
+    """The Measured of a Scan."""
+    p, true = scan.probabilities(), scan.true_sizes().mean(axis=0)
+    classes = range(1, p.shape[-1])
+    return Measured(
+        scan.subject,
+        true,
+        {
+            k: [kind.score(p, c, true[c - 1]) for c in classes]
+            for k, kind in volumes.KINDS.items()
+        },
+        {
+            region: [volumes.estimate(p, c, region) for c in classes]
+            for region in volume_estimator.REGIONS
+        },
+    )
 
 
 def held_out_maps(found, predict, cases):
@@ -75,12 +107,16 @@ def choose(found, others, coverage, classes):
       others: Scans of other subjects, on which the narrower kind of interval is chosen; chosen
         on the same ones, its level would not hold. Without any, it is DEFAULT.
     """
+    measured = [measure(each) for each in found]
+    by_kind = widths(others, coverage) if others else {}
     return {
         "coverage": coverage,
         "subjects": list(dict.fromkeys(each.subject for each in found)),
         "chosen_on": list(dict.fromkeys(each.subject for each in others)),
         "classes": {
-            name: _of_class(found, others, coverage, c)
+            name: _of_class(
+                measured, {kind: table[c - 1] for kind, table in by_kind.items()}, coverage, c
+            )
             for c, name in enumerate(classes, start=1)
         },
     }
@@ -110,17 +146,16 @@ def _rule(fields):
     )
 
 
-def _of_class(found, others, coverage, c):
-    widths = {kind: width(kind, others, coverage, c) for kind in volumes.KINDS if others}
-    kind = min(widths, key=widths.get, default=DEFAULT)
-    own = scores(kind, found, c)
+def _of_class(measured, widths_ml, coverage, c):
+    kind = min(widths_ml, key=widths_ml.get, default=DEFAULT)
+    own = scores(kind, measured, c)
     quantile = float(conformal.quantile(own, coverage))
-    true = np.array([each.sizes[c - 1] for each in found])
+    subjects = [each.subject for each in measured]
+    true = np.array([each.true[c - 1] for each in measured])
     sizes = {
-        region: np.array([volumes.estimate(each.probabilities, c, region) for each in found])
+        region: np.array([each.sizes[region][c - 1] for each in measured])
         for region in volume_estimator.REGIONS
     }
-    subjects = [each.subject for each in found]
     region, factor, errors = volume_estimator.choose(subjects, true, sizes)
     return {
         "region": region,
@@ -128,22 +163,30 @@ def _of_class(found, others, coverage, c):
         "kind": kind,
         "quantile": quantile if math.isfinite(quantile) else None,  # JSON has no infinity
         "level": conformal.level(len(own), coverage),
-        "widths_ml": widths,
+        "widths_ml": widths_ml,
         "held_out_errors": {name: values.tolist() for name, values in errors.items()},
     }
 
 
-def scores(kind, found, c):
-    """The score [n] of each subject of Scans: the largest of its volumes'."""
-    score = volumes.KINDS[kind].score
-    values = [score(each.probabilities, c, each.sizes[c - 1]) for each in found]
-    return volume_estimator.by_subject([each.subject for each in found], values, max)
+def scores(kind, measured, c):
+    """The score [n] of each subject of a list of Measured: the largest of its volumes'."""
+    values = [each.scores[kind][c - 1] for each in measured]
+    return volume_estimator.by_subject([each.subject for each in measured], values, max)
 
 
-def width(kind, found, coverage, c):
-    """Mean width in ml of intervals that have this coverage of the same Scans."""
-    quantile = conformal.quantile(scores(kind, found, c), coverage)
-    ends = [volumes.KINDS[kind].interval(each.probabilities, c, quantile) for each in found]
-    return float(
-        np.mean([e.voxel_ml * np.ptp(pair) for e, pair in zip(found, ends, strict=True)])
-    )
+def widths(found, coverage):
+    """{kind: mean width in ml [C-1] of intervals that have this coverage of the same Scans}."""
+    measured = [measure(each) for each in found]
+    classes = range(1, len(measured[0].true) + 1)
+    quantiles = {
+        kind: [conformal.quantile(scores(kind, measured, c), coverage) for c in classes]
+        for kind in volumes.KINDS
+    }
+    rows = {kind: [] for kind in quantiles}
+    for each in found:
+        p = each.probabilities()
+        for kind, found_quantiles in quantiles.items():
+            interval = volumes.KINDS[kind].interval
+            ends = [interval(p, c, q) for c, q in zip(classes, found_quantiles, strict=True)]
+            rows[kind].append(each.voxel_ml() * np.ptp(ends, axis=1))
+    return {kind: np.mean(table, axis=0).tolist() for kind, table in rows.items()}

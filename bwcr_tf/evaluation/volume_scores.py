@@ -23,14 +23,14 @@ def score(probabilities, case, rules, classes):
     The true volume is annotator 1's; `annotators_inside`, where there are several, is the fraction
     of all of them whose volume the interval holds.
     """
-    found = volume_choice.scan(probabilities, case)
-    drawn = volume_choice.true_sizes(case, probabilities.shape[-1])  # [K, C-1]
+    found = volume_choice.Scan(case.subject, probabilities, case)
+    own, voxel_ml, drawn = found.probabilities(), found.voxel_ml(), found.true_sizes()
     rows = []
     for c, (name, rule) in enumerate(zip(classes, rules, strict=True), start=1):
-        measured = volumes.measure(found.probabilities, c, rule)
+        measured = volumes.measure(own, c, rule)
         row = {"subject": case.subject, "volume": case.name, "class": name}
-        row["true_ml"] = found.voxel_ml * float(drawn[0, c - 1])
-        ml = (found.voxel_ml * value for value in measured)
+        row["true_ml"] = voxel_ml * float(drawn[0, c - 1])
+        ml = (voxel_ml * value for value in measured)
         row |= dict(zip(COLUMNS[4:8], ml, strict=True))
         if len(drawn) > 1:
             inside = (measured.low <= drawn[:, c - 1]) & (drawn[:, c - 1] <= measured.high)

@@ -20,6 +20,7 @@ def describe(spec, flags):
         "input": f"image [N, H, W, {len(spec.settings.windows)}] float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(spec.settings)
         | {"percentiles": normalization.PERCENTILES},
+        "members": [name for name in flags.get("members", "").split(",") if name],
         "split_hash": spec.hash,
         "training_subjects": spec.training,
         "codes": coding.read_codes(pathlib.Path(data_dir(flags), "dataset.json")),

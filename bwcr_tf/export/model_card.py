@@ -16,7 +16,7 @@ _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 
 _CARD = """# {method} on {dataset}, {ntr} training subjects, run {run}
 
-A 2D U-Net that labels each pixel as background, {classes}, with probabilities.
+{network} each pixel as background, {classes}, with probabilities.
 For research; not a medical device.
 
 ## Training
@@ -92,6 +92,7 @@ def to_markdown(folder):
         run=run_flags["run"],
         dataset=spec.dataset,
         source=datasets.DATASETS[spec.dataset].source,
+        network=_network(run_flags),
         classes=", ".join(spec.classes),
         training=", ".join(spec.training),
         validation=", ".join(spec.validation),
@@ -110,7 +111,7 @@ def to_markdown(folder):
         orientation=settings.orientation,
         calibration=", ".join(spec.calibration) or calibration_words.NONE_ASIDE[own],
         kind=found.kind,
-        map=calibration_words.MAPS[found.kind].format(1 / found.weights[0, 0]),
+        map=calibration_words.MAPS[found.kind].format(_inverse(found.weights[0, 0])),
         how=calibration_words.how(record),
         chosen="weights" if own else "weights and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
@@ -118,6 +119,18 @@ def to_markdown(folder):
         volumes=volume_words.table(record, summary_of(folder)),
         promise=volume_words.promise(record),
     )
+
+
+def _inverse(slope):
+    return 1 / slope if slope else np.inf
+
+
+def _network(flags):
+    members = flags.get("members", "")
+    if not members:
+        return "A 2D U-Net that labels"
+    count = members.count(",") + 1
+    return f"The mean probability of {count} 2D U-Nets ({members.replace(',', ', ')}) labels"
 
 
 _SCORES = ("scores.csv", "scores_calibrated.csv")

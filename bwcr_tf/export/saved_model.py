@@ -21,7 +21,7 @@ def export_run(folder, choice=None, coverage=None, cases=None):
     Args:
       choice: of calibration_choice.choose; None leaves a run's map as it is.
       coverage: of the intervals of volumes; None leaves them as they are.
-      cases: {part of the split: Cases} of the subjects that do not train, for what is set.
+      cases: of `labelled.cases`, for what is set; None where it needs none.
 
     Returns:
       The record, and the network that is exported.

@@ -1,5 +1,7 @@
 """The methods in tables and figures: their order, their titles and their lines."""
 
+import re
+
 from bwcr_tf.report import published
 from bwcr_tf.system import source
 
@@ -18,20 +20,35 @@ _COLORS = ("C6", "C7", "C8", "C9", "navy", "orange", "black", "limegreen", "mage
 _MARKERS = "s^vDPX<>d"
 
 
+def members(method):
+    """(method, number of members) of an ensemble's name such as `dax3`; one for a method's own."""
+    found = re.fullmatch(r"(.+)x(\d+)", method)
+    return (found[1], int(found[2])) if found else (method, 1)
+
+
 def title(method, labels="first"):
     """A method's name in a table, with its labels where they are not annotator 1's."""
-    name = TITLES.get(method, method.upper())
+    first, count = members(method)
+    name = " + ".join(TITLES.get(part, part.upper()) for part in first.split("+"))
+    name += f" × {count}" * (count > 1)
     return name if labels == "first" else f"{name}, labels {labels}"
 
 
 def position(method, labels="first"):
-    """Sorts rows: by METHODS, methods that it lacks last; labels of more annotators after all."""
-    known = METHODS.index(method) if method in METHODS else len(METHODS)
+    """Sorts rows: by METHODS, methods that it lacks last; labels of more annotators after all.
+
+    An ensemble follows its first method.
+    """
+    first = members(method)[0].split("+")[0]
+    known = METHODS.index(first) if first in METHODS else len(METHODS)
     return labels != "first", labels, known, method
 
 
 def line(method, labels="first"):
     """Arguments of plot for a method's line: the paper's stand out; colours are by method."""
+    first, count = members(method)
+    if count > 1:
+        return line(first, labels) | {"linestyle": (0, (6, 1, 1, 1)), "marker": "h"}
     if labels != "first":
         kinds = {"mean": (":", "*"), "sample": ("-.", "p")}
         return line(method) | dict(zip(("linestyle", "marker"), kinds[labels], strict=True))

@@ -58,7 +58,7 @@ def run_flags():
 def main(_):
     """Trains the run that the flags name, or resumes it, and exports its network."""
     quiet.import_tensorflow()
-    from bwcr_tf.export import saved_model
+    from bwcr_tf.export import labelled, saved_model
     from bwcr_tf.training import run, run_folder
 
     given = run_flags()
@@ -71,7 +71,8 @@ def main(_):
     )
     run_folder.claim(folder, given, spec)
     with run_folder.lock(folder):
-        best, cases = run.train(folder, spec, subjects, options, given)
+        best = run.train(folder, spec, subjects, options, given)
+        cases = labelled.cases(folder, spec, run_folder.data_dir(given), options.cache_dir)
         choice = options.calibration, options.coverage
         record, _ = saved_model.export_run(folder, *choice, cases)
     print(f"calibration {record['kind']}")

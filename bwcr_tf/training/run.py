@@ -65,7 +65,7 @@ def train(folder, spec, subjects, options, flags):
       flags: dict of what sets runs apart, for TensorBoard.
 
     Returns:
-      The best validation Dice, and the Cases of the subjects that do not train, by part.
+      The best validation Dice.
 
     Raises:
       DataError: the grid cuts off over 5 % of the labels.
@@ -98,7 +98,7 @@ def train(folder, spec, subjects, options, flags):
     if start < options.steps:
         monitor.begin(start, options.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start, options)
-    return float(selection.best), cases
+    return float(selection.best)
 
 
 def seed(options):

@@ -32,9 +32,23 @@ def _is_identity(direction):
     return any(np.allclose(axes, identity, rtol=0, atol=1e-6) for identity in _IDENTITIES)
 
 
+def join(described):
+    """What is kept of several runs of one data set: mean frequencies, and any known directions."""
+    frequencies = [each["class_frequencies"] for each in described]
+    return {
+        "class_frequencies": np.mean(frequencies, axis=0).tolist(),
+        "directions_known": any(each["directions_known"] for each in described),
+    }
+
+
 def write(folder, cases, num_classes):
     """Writes what `describe` says of the training cases into the folder of a run."""
-    files.write_json(folder / "training_data.json", describe(cases, num_classes))
+    save(folder, describe(cases, num_classes))
+
+
+def save(folder, described):
+    """Writes what `describe` or `join` returned."""
+    files.write_json(folder / "training_data.json", described)
 
 
 def read(folder):

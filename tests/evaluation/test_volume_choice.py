@@ -46,7 +46,11 @@ def cases():
 
 
 def of_cases(cases):
-    return [volume_choice.scan(predict(each.image), each) for each in cases]
+    return [volume_choice.Scan(each.subject, predict(each.image), each) for each in cases]
+
+
+def measured(cases):
+    return [volume_choice.measure(scan) for scan in of_cases(cases)]
 
 
 def test_factor_minimises_the_mean_relative_error():
@@ -80,23 +84,31 @@ def test_an_estimate_is_taken_only_if_it_is_surely_better_on_subjects_left_out()
 
 
 def test_score_of_a_subject_is_the_largest_of_its_volumes(cases):
-    found = of_cases(cases)
-    each = [volumes.nested_score(scan.probabilities, 1, scan.sizes[0]) for scan in found]
-    np.testing.assert_array_equal(
-        volume_choice.scores("nested", found, 1), np.reshape(each, (6, 2)).max(axis=1)
-    )
+    each = [
+        volumes.nested_score(predict(c.image), 1, np.count_nonzero(c.label_map)) for c in cases
+    ]
+    found = volume_choice.scores("nested", measured(cases), 1)
+    np.testing.assert_allclose(found, np.reshape(each, (6, 2)).max(axis=1), rtol=1e-4)
 
 
 def test_kind_is_chosen_on_other_subjects_than_the_width(cases):
     found = of_cases(cases)
     record = volume_choice.choose(found[:8], found[8:], 0.9, LV)["classes"]["LV"]
-    widths = {kind: volume_choice.width(kind, found[8:], 0.9, 1) for kind in volumes.KINDS}
+    widths = {kind: value[0] for kind, value in volume_choice.widths(found[8:], 0.9).items()}
     assert record["widths_ml"] == widths and record["kind"] == min(widths, key=widths.get)
-    own = volume_choice.scores(record["kind"], found[:8], 1)
+    own = volume_choice.scores(record["kind"], measured(cases[:8]), 1)
     assert record["quantile"] == own.max() and record["level"] == 4 / 5
     alone = volume_choice.choose(found, [], 0.5, LV)["classes"]["LV"]
     assert alone["kind"] == volume_choice.DEFAULT and alone["level"] == 0.5
-    assert alone["quantile"] == np.sort(volume_choice.scores("nested", found, 1))[3]  # of seven
+    assert alone["quantile"] == np.sort(volume_choice.scores("nested", measured(cases), 1))[3]
+
+
+def test_widths_are_of_the_interval_with_this_coverage_of_the_same_scans(cases):
+    found = of_cases(cases)
+    quantile = volume_choice.scores("nested", measured(cases), 1).max()
+    ends = [volumes.nested_interval(scan.probabilities(), 1, quantile) for scan in found]
+    expected = 0.01 * np.mean([high - low for low, high in ends])  # ml
+    assert volume_choice.widths(found, 0.9)["nested"] == [pytest.approx(expected)]
 
 
 def test_rules_survive_json_and_infinite_scores():
@@ -148,7 +160,7 @@ def test_record_has_the_map_then_the_volumes(cases, spec):
 
 
 def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
-    parts = {"validation": cases[:4], "calibration": cases[4:]}
+    parts = {"training": cases[:2], "validation": cases[2:4], "calibration": cases[4:]}
     aside = dataclasses.replace(spec, calibration=("s2", "s3", "s4", "s5"))
     found = calibration_record.make(predict, parts, aside, "none", 0.9)["volumes"]
     assert found["subjects"] == ["s2", "s3", "s4", "s5"] and found["part"] == "calibration"
@@ -197,7 +209,8 @@ def test_volumes_are_of_the_voxels_that_are_not_ignored(cases):
     known = dataclasses.replace(cases[0], original_label_map=label_map)
     other = dataclasses.replace(known, image=np.where(ignored, 1 - known.image, known.image))
     found, changed = of_cases([known, other])
-    np.testing.assert_array_equal(found.probabilities, changed.probabilities)
-    assert found.sizes == np.count_nonzero(label_map == 1) < cases[0].original_label_map.sum()
+    np.testing.assert_array_equal(found.probabilities(), changed.probabilities())
+    size = np.count_nonzero(label_map == 1)
+    assert found.true_sizes() == size < cases[0].original_label_map.sum()
     expected = np.count_nonzero((known.image > 0.5) & ~ignored)
-    assert volumes.label_size(found.probabilities, 1) == expected
+    assert volumes.label_size(found.probabilities(), 1) == expected

@@ -25,3 +25,13 @@ def test_no_two_lines_look_alike():
     looks = {(line["color"], line["marker"], line.get("linestyle", "-")) for line in lines}
     assert len(looks) == len(kinds)
     assert len({line["color"] for line in lines}) == len(methods.METHODS)
+
+
+def test_an_ensemble_follows_its_first_method_and_says_how_many():
+    assert (
+        names.title("dax3") == "DA × 3" and names.title("da+bwcr_jsx4") == "DA + BWCR, JS × 4"
+    )
+    order = sorted(["bwcr", "dax3", "da", "other", "cr"], key=names.position)
+    assert order == ["da", "dax3", "cr", "bwcr", "other"]
+    assert names.line("dax3")["color"] == names.line("da")["color"]
+    assert names.line("dax3") != names.line("da")

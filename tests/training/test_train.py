@@ -149,7 +149,8 @@ def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc
     assert summary["calibration"]["map"] == [record["weights"], record["bias"]]
     volumes = record["volumes"]
     assert volumes["subjects"] == split["calibration"]
-    assert volumes["chosen_on"] == split["validation"] and volumes["part"] == "calibration"
+    assert volumes["chosen_on"] == split["training"] + split["validation"]
+    assert volumes["part"] == "calibration"
     assert {row["level"] for row in volumes["classes"].values()} == {3 / 4}
     assert summary["volumes"]["classes"]["LV"]["subjects"] == len(split["test"])
     rows = list(csv.DictReader((folder / "scores_volumes.csv").read_text().splitlines()))

@@ -1,0 +1,152 @@
+"""Errors of calibrated volumes, coverage and width of their intervals, on test subjects of runs.
+
+    python tools/volume_study.py RUN [RUN ...] [--calibration=auto] [--unused=20] [--draws=20]
+
+For each run and structure, a row for each set of calibration subjects: the run's validation
+subjects, and N others that the run never saw (of --draws draws, the mean); training subjects choose
+the kind of interval. Beside them, the interval of earlier versions, from the voxels of p > 0.975 to
+those of p > 0.025. Errors are mean absolute relative ones against annotator 1; held is the share of
+subjects all of whose volumes are inside, annotators the share of all annotators' volumes.
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import random
+
+import numpy as np
+
+from bwcr_tf.data import cache, datasets
+from bwcr_tf.evaluation import (
+    calibration,
+    calibration_choice,
+    calibration_record,
+    conformal,
+    inference,
+    volume_choice,
+    volume_estimator,
+    volume_scores,
+)
+
+HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
+
+
+def cases_of(folder, arguments):
+    """(RunSpec, {part: Cases}, names of unused subjects) of a run."""
+    from bwcr_tf.training import labels, run_folder
+
+    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    spec = dataclasses.replace(spec, calibration=())
+    directory = arguments.data_dir or run_folder.data_dir(flags)
+    seen = {*spec.training, *spec.validation, *spec.test}
+    pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
+    pool = random.Random(0).sample(pool, min(arguments.pool, len(pool)))
+    parts = ("training", "validation", "test")
+    subjects = {part: spec.subjects(part, directory) for part in parts}
+    subjects["training"] = subjects["training"][:20]  # as export.labelled
+    found = {
+        part: cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
+        for part, some in (subjects | {"unused": pool}).items()
+    }
+    for part in ("training", "validation", "unused"):
+        found[part] = labels.validated(found[part], flags.get("labels", "first"))
+    return spec, found, [subject.name for subject in pool]
+
+
+def measure(predict, spec, cases, test, arguments):
+    """{class: row} of volume_scores.summarize for the test Cases after one calibration."""
+    record = calibration_record.make(
+        predict, cases, spec, arguments.calibration, arguments.coverage
+    )
+    its_map = calibration_choice.to_map(record, spec.settings.num_classes)
+    rules = volume_choice.rules(record["volumes"], spec.classes)
+    rows = []
+    for case in test:
+        p = calibration.apply(its_map, predict(case.image))
+        rows += volume_scores.score(p, case, rules, spec.classes)
+    return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
+
+
+def earlier(predict, spec, test):
+    """{class: (coverage, of annotators, width in ml)} of p > 0.975 to p > 0.025."""
+    scans = [volume_choice.Scan(case.subject, predict(case.image), case) for case in test]
+    subjects = [scan.subject for scan in scans]
+    result = {}
+    for c, name in enumerate(spec.classes, start=1):
+        p = (scan.probabilities()[..., c] for scan in scans)
+        ends = np.array([[(each > t).sum() for t in (0.975, 0.025)] for each in p])
+        drawn = [scan.true_sizes()[:, c - 1] for scan in scans]
+        inside = [(low <= d) & (d <= high) for (low, high), d in zip(ends, drawn, strict=True)]
+        held = volume_estimator.by_subject(subjects, [i[0] for i in inside], all)
+        ml = np.ptp(ends, axis=1) * [scan.voxel_ml() for scan in scans]
+        width = volume_estimator.by_subject(subjects, ml, np.mean).mean()
+        result[name] = held.mean(), np.mean([i.mean() for i in inside]), width
+    return result
+
+
+def line(title, rows):
+    """A row of the table: means over draws."""
+
+    def mean(value):
+        found = [value(row) for row in rows]
+        return np.nan if None in found else np.mean(found)
+
+    cells = [
+        ", ".join(sorted({row["volume"].partition(" x")[0] for row in rows})),
+        f"{100 * mean(lambda row: row['calibrated_error']):.1f}",
+        f"{100 * mean(lambda row: row['label_error']):.1f}",
+        ", ".join(sorted({row["kind"] for row in rows})),
+        f"{100 * conformal.rounded_down(rows[0]['level']):.1f}",
+        f"{100 * mean(lambda row: row['covered'] / row['subjects']):.1f}",
+        f"{100 * mean(lambda row: row['annotators_inside']):.1f}",
+        f"{mean(lambda row: row['width_ml']):.3g}",
+    ]
+    return f"{title} | {' | '.join(cells)}"
+
+
+def study(folder, arguments):
+    """Prints the table of one run."""
+    from bwcr_tf.training import checkpoints
+
+    spec, cases, unused = cases_of(folder, arguments)
+    network = inference.predictor(checkpoints.load_best(folder))
+    keep = {id(c.image): network(c.image) for part in cases.values() for c in part}
+    predict = lambda image: keep[id(image)]  # noqa: E731
+    run = functools.partial(measure, predict, test=cases["test"], arguments=arguments)
+    seen = {part: cases[part] for part in ("training", "validation")}
+    own = run(spec, cases=seen)
+    drawn = []
+    for draw in range(arguments.draws):
+        names = tuple(random.Random(draw).sample(unused, arguments.unused))
+        some = [case for case in cases["unused"] if case.subject in names]
+        parts = seen | {"calibration": some}
+        drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
+    before = earlier(predict, spec, cases["test"])
+    print(f"\n{folder}: {len(spec.test)} test subjects, calibration {arguments.calibration}")
+    print(f"structure, calibrated on | {' | '.join(HEADS)}")
+    for name in spec.classes:
+        print(line(f"{name}, {len(spec.validation)} validation", [own[name]]))
+        print(line(f"{name}, {arguments.unused} unused", [each[name] for each in drawn]))
+        held, annotators, width = before[name]
+        cells = f"{100 * held:.1f} | {100 * annotators:.1f} | {width:.3g}"
+        print(f"{name}, p > 0.975 to p > 0.025 | | | | | | {cells}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--calibration", default="none")
+    parser.add_argument("--coverage", type=float, default=0.9)
+    parser.add_argument("--unused", type=int, default=20)
+    parser.add_argument("--pool", type=int, default=100, help="unused subjects to draw from")
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--cache_dir")
+    arguments = parser.parse_args()
+    for folder in map(pathlib.Path, arguments.runs):
+        study(folder, arguments)
+
+
+if __name__ == "__main__":
+    main()
