@@ -12,7 +12,7 @@ from absl import flags
 from bwcr_tf.system import command, files, quiet
 
 FLAGS = flags.FLAGS
-SECTIONS = ("training", "variants", "volumes", "startup")
+SECTIONS = ("training", "variants", "rectangle", "volumes", "startup")
 
 
 def define_flags():
@@ -24,7 +24,9 @@ def define_flags():
     flags.DEFINE_integer("threads", 0, "Threads of TensorFlow; 0: one per core.", 0)
     flags.DEFINE_bool("mixed_precision", False, "Time the parts and steps in mixed precision.")
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
-    flags.DEFINE_list("sections", ["training", "volumes", "startup"], "Also: variants.")
+    flags.DEFINE_list(
+        "sections", ["training", "volumes", "startup"], "Also: variants, rectangle."
+    )
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
     flags.register_validator(
         "sections", lambda names: set(names) <= set(SECTIONS), f"expected {', '.join(SECTIONS)}"
