@@ -25,14 +25,14 @@ def geometry(header, reader):
     by the nearest that are.
 
     Raises:
-      formats.Mismatch: the axes are further from right angles.
+      formats.Mismatch: the axes are further from right angles, or not finite.
     """
     found = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
         return found
     affine = _TO_LPS @ _affine(header)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and spacing_mm.min() > 0):
+    if not spacing_mm.min() > 0:
         raise formats.Mismatch(f"affine {affine[:3].tolist()}; expected spacings above 0")
     axes = header_checks.nearest_axes(affine[:3, :3] / spacing_mm)
     same = _corner_distance(_matrix(*found), affine, reader.GetSize())
@@ -94,6 +94,8 @@ def _affine(header, form=None):
         affine = getattr(header, f"get_{form}")()
     except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
         raise formats.Mismatch(f"its qform cannot be read ({error})") from error
+    if not np.isfinite(affine).all():
+        raise formats.Mismatch(f"its {form} is not finite: {affine[:3].tolist()}")
     return np.diag([*[_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0]) @ affine
 
 

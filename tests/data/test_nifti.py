@@ -55,6 +55,21 @@ def test_forms_that_agree_or_stand_alone_are_read_without_a_word(codes, tmp_path
     assert not capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_form_that_is_not_finite_is_refused_or_told(value, tmp_path, capsys):
+    path = save(tmp_path / "a.nii", AFFINE, 1, 1)
+    header = nibabel.Nifti1Header(path.read_bytes()[:348])
+    header["qoffset_y"] = value
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    np.testing.assert_allclose(found_affine(scans.read_image(path)), LPS @ AFFINE, atol=1e-5)
+    assert f"{path}: its qform is not finite" in capsys.readouterr().err
+    header["srow_x"][1] = value
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    with pytest.raises(DataError, match=rf"{path.name}: .*origin and axes .*nan"):
+        scans.read_image(path)
+
+
 def test_a_scan_with_neither_form_is_told(tmp_path, capsys):
     image = scans.read_image(save(tmp_path / "a.nii", None, 0, 0))
     assert image.GetSpacing() == (1.5, 1.25, 8) and scans.orientation(image) == "LPS"
