@@ -29,8 +29,10 @@ def members(method):
 def title(method, labels="first"):
     """A method's name in a table, with its labels where they are not annotator 1's."""
     first, count = members(method)
-    name = " + ".join(TITLES.get(part, part.upper()) for part in first.split("+"))
-    name += f" × {count}" * (count > 1)
+    titles = [TITLES.get(part, part.upper()) for part in first.split("+")]
+    name = f"{titles[0]} × {count}" if count > 1 else titles[0]
+    if len(titles) > 1:
+        name = f"Ensemble of {count}: {' + '.join(titles)}"
     return name if labels == "first" else f"{name}, labels {labels}"
 
 

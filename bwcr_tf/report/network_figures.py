@@ -141,7 +141,8 @@ def _predictions(found, images):
     for run in found:
         network = unet.load(run.folder / "best.keras")
         pair = network, inference.predictor(network)
-        shared, predict = predictors.setdefault(run.flags.get("width"), pair)  # traced once
+        kind = run.flags.get("width"), len(network.weights)  # an ensemble has more
+        shared, predict = predictors.setdefault(kind, pair)  # traced once
         shared.set_weights(network.get_weights())
         predictions[run.label] = predict(np.array(images))
     return predictions

@@ -28,9 +28,8 @@ def test_no_two_lines_look_alike():
 
 
 def test_an_ensemble_follows_its_first_method_and_says_how_many():
-    assert (
-        names.title("dax3") == "DA × 3" and names.title("da+bwcr_jsx4") == "DA + BWCR, JS × 4"
-    )
+    assert names.title("dax3") == "DA × 3" and names.title("da") == "DA"
+    assert names.title("da+bwcr_jsx4") == "Ensemble of 4: DA + BWCR, JS"
     order = sorted(["bwcr", "dax3", "da", "other", "cr"], key=names.position)
     assert order == ["da", "dax3", "cr", "bwcr", "other"]
     assert names.line("dax3")["color"] == names.line("da")["color"]

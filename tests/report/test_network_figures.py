@@ -8,6 +8,7 @@ from report_runs import kept_figures
 
 from bwcr_tf import unet
 from bwcr_tf.data.preprocess import Settings
+from bwcr_tf.export import ensemble
 from bwcr_tf.report import network_figures
 from bwcr_tf.training.run_folder import RunSpec
 
@@ -37,10 +38,14 @@ def test_figure_4_is_drawn_by_the_networks_of_the_runs(drawn, tmp_path):
 
 
 def annotated(tmp_path, names, seed=0):
-    """A run of DA, its network drawn by `seed`, on cases that two annotators outline."""
+    """A run of DA, its network drawn by `seed`, on cases that two annotators outline.
+
+    With a `seed`, it is an ensemble.
+    """
     folder = tmp_path / f"run{seed}"
     folder.mkdir()
-    unet.save(unet.build_unet((32, 32), 2, width=4), folder / "best.keras")
+    network = unet.build_unet((32, 32), 2, width=4)
+    unet.save(ensemble.average([network] * (1 + seed)), folder / "best.keras")
     spec = RunSpec("annotators", ("class1",), Settings(2, 32, 1.5, n4_shrink=0), (), (), names)
     flags = {"data_dir": str(tmp_path / "data"), "dataset": "annotators"}
     return SimpleNamespace(
