@@ -13,6 +13,7 @@ with units of at least FLOOR. All are functions of the probabilities and the siz
 scores of exchangeable subjects are exchangeable.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -66,7 +67,13 @@ def estimate(probabilities, c, region):
 
 def label_size(probabilities, c):
     """The number of voxels whose most likely class is c."""
-    return float(sum(np.count_nonzero(p.argmax(axis=-1) == c) for p in probabilities))
+    size = 0
+    for p in probabilities:  # argmax along a short last axis is slow
+        largest = p[..., c] >= _largest(p, range(c, p.shape[-1]))
+        if c:
+            largest &= p[..., c] > _largest(p, range(c))  # of equal ones the first is the label
+        size += np.count_nonzero(largest)
+    return float(size)
 
 
 def nested_score(probabilities, c, size):
@@ -126,7 +133,12 @@ KINDS = {
 
 def _own_and_others(p, c):
     """p_c and the largest p of another class [...]."""
-    return p[..., c], np.delete(p, c, axis=-1).max(axis=-1)
+    return p[..., c], _largest(p, [k for k in range(p.shape[-1]) if k != c])
+
+
+def _largest(p, classes):
+    """The largest p [...] of some classes."""
+    return functools.reduce(np.maximum, (p[..., k] for k in classes))
 
 
 def _log_margin(p, c):

@@ -51,6 +51,12 @@ def test_of_several_classes_the_smallest_set_is_that_of_the_label():
         assert volumes.nested_score(p, c, size) == 0
 
 
+def test_label_is_the_first_of_the_largest_probabilities():
+    p = np.random.default_rng(0).integers(0, 3, (4, 5, 6, 3)) / 2.0  # with many ties
+    for c in range(3):
+        assert volumes.label_size(p, c) == np.count_nonzero(p.argmax(axis=-1) == c)
+
+
 def test_sure_voxels_and_an_absent_class_are_measured():
     sure = of_two([1.0, 1.0, 0.0])
     assert volumes.nested_score(sure, 1, 2) == 0
