@@ -120,10 +120,10 @@ def restore(probabilities, grid, original_grid):
     restored = np.empty((*original_grid.size[::-1], probabilities.shape[-1]), np.float32)
     for c in range(1, probabilities.shape[-1]):  # one at a time, for memory
         image = grid.place(sitk.GetImageFromArray(np.ascontiguousarray(probabilities[..., c])))
-        found = sitk.Resample(
-            image, original_grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0
-        )
+        grids = image, original_grid.blank()
+        found = sitk.Resample(*grids, sitk.Transform(), sitk.sitkLinear, 0.0)
         restored[..., c] = sitk.GetArrayViewFromImage(found)
+        del found  # before the next is made; a view does not keep it
     for plane in restored:
         plane[..., 0] = 1 - plane[..., 1:].sum(axis=-1)
     return restored

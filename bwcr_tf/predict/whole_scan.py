@@ -63,7 +63,8 @@ def predict(slices, layout, function, frequencies):
         return np.clip(restored, 0, 1, out=restored), 0.0
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
     target = turned(found, scans.code(own.direction), scans.code(oriented.direction))
-    unseen, count = 0, max(1, _BLOCK // (rows.size * columns.size * len(frequencies)))
+    pixels = max(rows.size * columns.size, oriented.size[0] * oriented.size[1])
+    unseen, count = 0, max(1, _BLOCK // (pixels * len(frequencies)))
     for start in range(0, len(slices), count):
         block = slices[start : start + count]
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]

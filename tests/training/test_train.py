@@ -86,6 +86,11 @@ def test_run_folder_has_everything(trained):
     assert record["choice"] == "auto" and record["selected_weights"]
     assert record["candidates"].keys() == {"temperature", "beta", "dirichlet"}
     assert not [path for path in folder.rglob("*") if "tmp" in path.name]
+    model = json.loads((folder / "saved_model" / "model.json").read_text())
+    assert sum(model["class_frequencies"]) == pytest.approx(1) and min(
+        model["class_frequencies"]
+    )
+    assert model["directions_known"] is False
 
 
 def test_tensorboard_has_terms_rate_validation_and_images(trained):
