@@ -42,14 +42,14 @@ def elements(content):
             raise Mismatch(
                 "an item outside of a sequence; expected elements"
             )  # takes gigabytes
+        if not endless and length > (left := max(len(content) - 4 - at, 0)):
+            named = f"element ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+            raise Mismatch(f"{named} of {length} bytes; {left} follow")
         path = (*(outer for _, outer in inside if outer != ITEM), tag)
         if endless or kind == b"SQ" or tag in SEQUENCES or tag == ITEM and not fragments:
             inside.append((math.inf if endless else at + length, tag))
             yield path, b""
             continue
-        if length > (left := max(len(content) - 4 - at, 0)):
-            named = f"element ({tag >> 16:04x},{tag & 0xFFFF:04x})"
-            raise Mismatch(f"{named} of {length} bytes; {left} follow")
         if tag == 0x00020010:
             syntax = content[at : at + length].rstrip(b"\0 ")
         yield path, content[at : at + length]

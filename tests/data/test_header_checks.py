@@ -95,6 +95,8 @@ def test_lengths_that_fit_pass_and_a_cut_file_does_not(content, tmp_path):
         dicom(EXPLICIT, JUNK),
         dicom(EXPLICIT, long(8, 0x1140, b"SQ", item(JUNK)) + PIXELS),
         dicom(EXPLICIT, long(8, 0x1140, b"SQ", item(JUNK, length=ENDLESS)) + PIXELS),
+        dicom(EXPLICIT, long(8, 0x1140, b"SQ", item(NAME), length=0x10000000) + PIXELS),
+        dicom(IMPLICIT, implicit(0x5200, 0x9230, item(NAME), length=0x10000000) + PIXELS),
         dicom(IMPLICIT, implicit(0x10, 0x10, b"AB", length=0x10000000) + bytes(8)),
         dicom(BIG, long(0x7FE0, 0x10, b"OW", bytes(16), ">", length=18)),
         dicom(JPEG, long(0x7FE0, 0x10, b"OB", item(JUNK, length=999), length=ENDLESS)),
