@@ -1,6 +1,7 @@
 """Small synthetic data sets in the layouts that the readers expect; the real ones if present."""
 
 import dataclasses
+import fcntl
 import os
 import pathlib
 
@@ -72,6 +73,25 @@ def write_annotated(folder, seed, annotators=3):
     for k in range(annotators):
         shifted = np.roll(label_map, k, axis=2)
         write_image(folder / f"annotation_{k + 1}.nii.gz", shifted)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, worker_id):
+    """Function (name, make) -> a folder that `make` has filled, once for all worker processes."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
+
+    def find(name, make):
+        folder, done = root / name, root / f"{name}.done"
+        with open(root / f"{name}.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return find
 
 
 @pytest.fixture(scope="session")

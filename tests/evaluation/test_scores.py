@@ -58,7 +58,7 @@ def test_summary_leaves_out_and_names_what_is_undefined():
     assert summary["scores"]["LV"]["hd95_mm"] == {"mean": None, "sd": None, "volumes": 0}
     assert "tace" not in summary["scores"]["LV"]
     assert len(summary["undefined"]) == 3
-    assert "a LV hd95_mm: the class" in summary["undefined"][0]
+    assert "a LV hd95_mm: no surface of the class" in summary["undefined"][0]
 
 
 def test_terminal_shows_the_papers_units():

@@ -14,10 +14,12 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT, shared
 
 from bwcr_tf import metrics, unet
 from bwcr_tf.data import cache, datasets, preprocess
+from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import scores
 from bwcr_tf.export import __main__ as export
 from bwcr_tf.methods import METHODS
@@ -27,7 +29,7 @@ from bwcr_tf.training import run_folder
 from bwcr_tf.training.selection import NotFinite, Selection
 
 SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
-SMALL += ["--ntr=4", "--calibration=none"]  # to fit maps takes longer than to train
+SMALL += ["--ntr=4", "--calibration=none", "--coverage=0"]  # which take longer than to train
 
 
 def command(script, *flags):
@@ -51,12 +53,17 @@ def train_flags(acdc, folder, *more):
     ]
 
 
-@pytest.fixture(scope="module")
-def trained(acdc, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    flags = train_flags(acdc, folder, "--method=bwcr", "--steps=12", "--calibration=auto")
-    found = run("train.py", *flags)
-    return folder / "runs/acdc/ntr4/bwcr/run1", found.stdout
+WHOLE = "--method=bwcr", "--steps=12", "--calibration=auto", "--coverage=0.9"
+
+
+@pytest.fixture(scope="session")
+def trained(acdc, once):
+    def train(folder):
+        printed = run("train.py", *train_flags(acdc, folder, *WHOLE)).stdout
+        (folder / "printed").write_text(printed)
+
+    folder = once("trained", train)
+    return folder / "runs/acdc/ntr4/bwcr/run1", (folder / "printed").read_text()
 
 
 def test_start_block_says_what_will_happen(trained):
@@ -136,7 +143,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
 
 def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc, tmp_path):
     flags = "--method=da", "--steps=2", "--num_calibration=3", "--calibration=beta", "--ntr=2"
-    flags += ("--size=32,48",)
+    flags += "--size=32,48", "--coverage=0.9"
     run("train.py", *train_flags(acdc, tmp_path, *flags))
     folder = tmp_path / "runs/acdc/ntr2/da/run1"
     split = json.loads((folder / "split.json").read_text())
@@ -220,7 +227,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     acdc, trained, tmp_path
 ):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--calibration=auto")
+    flags = train_flags(acdc, tmp_path, *WHOLE)
     started = command("train.py", *flags)
     # Ctrl-C comes in the middle of the second step
     code = (
@@ -313,9 +320,7 @@ def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, tra
         (["--method=dropout"], "flag --method=dropout"),
         (["--steps=many"], "flag --steps=many"),
         (["--ntr=7"], "ntr=7: expected 1 to 5"),
-        (["--size=40"], "size=40: expected a multiple of 16"),
         (["--size=160,220"], "size=160,220: expected a multiple of 16"),
-        (["--size=32,48,64"], "size=32,48,64: expected a multiple of 16"),
     ],
 )
 def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
@@ -350,7 +355,7 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
     before = set(tmp_path.iterdir())
     found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
     assert found.returncode != 0 and "not trained to the end" in found.stderr
-    given = types.SimpleNamespace(run_dir=tmp_path, calibration="beta", format="saved_model")
+    given = types.SimpleNamespace(run_dir=str(tmp_path), calibration="beta", coverage=0.0)
     monkeypatch.setattr(export, "FLAGS", given)
     monkeypatch.setattr(export.quiet, "import_tensorflow", lambda: None)
     with pytest.raises(DataError, match="not trained to the end"):
@@ -360,16 +365,21 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
 
 @pytest.mark.parametrize("name", ["best.keras", "split.json", "flags.txt"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_evaluate_refuses_a_broken_run(trained, tmp_path, name, damage):
+def test_evaluate_refuses_a_broken_run(trained, tmp_path, monkeypatch, name, damage):
     for file in ("best.keras", "split.json", "flags.txt", "calibration.json"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if damage == "missing":
         path.unlink()
-    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
-    assert found.returncode != 0 and name in found.stderr.splitlines()[-1]
-    assert "Traceback" not in found.stderr and not (tmp_path / "scores.csv").exists()
+    given = {"data_dir": None, "cache_dir": None, "weights": "best", "shift": []}
+    given = types.SimpleNamespace(run_dir=str(tmp_path), **given)
+    monkeypatch.setattr(evaluation, "FLAGS", given)
+    monkeypatch.setattr(evaluation.quiet, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    with pytest.raises(DataError, match=name):
+        evaluation.main([])
+    assert not (tmp_path / "scores.csv").exists()
 
 
 def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
