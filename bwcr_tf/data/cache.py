@@ -45,26 +45,31 @@ def prepare(subjects, settings, cache_dir, workers=None, shift=None):
         for volume in subject.volumes
     ]
     cases = {job[-1]: load_case(job[-1]) for job in jobs}
-    missing = [job for job in jobs if cases[job[-1]] is None]
-    if missing:
-        progress = Progress("preprocessing volumes", len(missing))
-        context = multiprocessing.get_context("spawn")  # a fork after TensorFlow may hang
-        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-            futures = {pool.submit(_prepare_one, *job): job[-1] for job in missing}
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    cases[futures[future]] = load_case(futures[future])
-                    progress.advance()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    _make_missing([job for job in jobs if cases[job[-1]] is None], cases, workers)
     cases = [
         dataclasses.replace(cases[path], subject=subject, name=volume.name)
         for subject, volume, *_, path in jobs
     ]
     _check_planes(cases, settings)
     return cases
+
+
+def _make_missing(jobs, cases, workers):
+    """Adds what the `_prepare_one` of each of `jobs` makes, in parallel processes, to `cases`."""
+    if not jobs:
+        return
+    progress = Progress("preprocessing volumes", len(jobs))
+    context = multiprocessing.get_context("spawn")  # a fork after TensorFlow may hang
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        futures = {pool.submit(_prepare_one, *job): job[-1] for job in jobs}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                cases[futures[future]] = load_case(futures[future])
+                progress.advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _check_planes(cases, settings):
