@@ -227,7 +227,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     acdc, trained, tmp_path
 ):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    flags = train_flags(acdc, tmp_path, *WHOLE)
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
     started = command("train.py", *flags)
     # Ctrl-C comes in the middle of the second step
     code = (
@@ -246,11 +246,6 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
     assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
-    for finished in (folder, trained[0]):
-        if not (finished / "scores.csv").exists():
-            run("evaluate.py", f"--run_dir={finished}")
-    for name in ("scores.csv", "scores_calibrated.csv"):
-        assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
 def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
