@@ -115,6 +115,20 @@ def acdc(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def trained(acdc, once):
+    """A run of train.py to its end, calibration and all: its folder, and what it printed."""
+    from processes import script, train_flags
+
+    def make(folder):
+        whole = "--method=bwcr", "--steps=12", "--calibration=auto", "--coverage=0.9"
+        printed = script("train.py", *train_flags(acdc, folder, *whole)).stdout
+        (folder / "printed").write_text(printed)
+
+    folder = once("trained", make)
+    return folder / "runs/acdc/ntr4/bwcr/run1", (folder / "printed").read_text()
+
+
+@pytest.fixture(scope="session")
 def intensity_model(tmp_path_factory):
     """A function of preprocess.Settings to the SavedModel of a network that knows `heart`.
 

@@ -22,7 +22,7 @@ def batches(method="bwcr", start=0, steps=4, seed=0, batch_size=4, shape=(32, 32
     return list(dataset.as_numpy_iterator())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["baseline", "da", "bwcr"])
 def test_batch_has_the_views_that_the_method_compares(name):
     views = METHODS[name].num_views
     (batch,) = batches(name, steps=1, shape=(32, 48))

@@ -20,17 +20,16 @@ import sys
 import tempfile
 import time
 
+import damaged_files
 import numpy as np
 from conftest import ROOT, write_patient
 
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.data.cache import load_case, prepare
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import segmentation
-from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints, run_folder
+from bwcr_tf.training import checkpoints
 
-SETTINGS = preprocess.Settings(4, size=32, pixel_mm=2.0)
+SETTINGS = preprocess.Settings(4, size=32, pixel_mm=2.0, n4_shrink=0)
 STEPS = 12
 
 
@@ -55,7 +54,9 @@ def train_command(data, folder):
         "batch_size": 4,
         "steps": STEPS,
         "eval_every": 3,
+        "n4_shrink": 0,
         "calibration": "none",
+        "coverage": 0,
     }
     return [sys.executable, str(ROOT / "train.py"), *(f"--{k}={v}" for k, v in flags.items())]
 
@@ -93,10 +94,6 @@ def outcome(folder):
     ]
 
 
-def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
 def kills(scratch, count, rng):
     """SIGKILL at `count` random moments, from the start of preprocessing to the export's end."""
     data = make_data(scratch / "data")
@@ -111,7 +108,7 @@ def kills(scratch, count, rng):
         assert code in (None, 0), errors
         done += code is None
         if code == 0:
-            assert same(outcome(folder), expected), f"other weights in {folder}"
+            assert damaged_files.equal(outcome(folder), expected), f"other weights in {folder}"
             finished += 1
             shutil.rmtree(folder)
         print(f"{done} of {count} kills, {finished} runs finished with the same weights")
@@ -136,7 +133,8 @@ def disk(scratch, count, rng):
             mount(folder, 4 * needed, "remount,")
             code, errors = train(data, folder)
             assert code == 0, errors
-            assert same(outcome(folder), expected), f"other weights after {size} bytes"
+            found = outcome(folder)
+            assert damaged_files.equal(found, expected), f"other weights after {size} bytes"
         finally:
             subprocess.run(["umount", folder], check=True)
 
@@ -172,81 +170,10 @@ def equal(case, other):
 
 
 def damage(scratch, count, rng):
-    """`count` cases of flipped bits, cut or emptied files, shared out over the kinds of files."""
-    data = make_data(scratch / "data")
-    code, errors = train(data, scratch)
+    """`count` cases of damage to the files of a run."""
+    code, errors = train(make_data(scratch / "data"), scratch)
     assert code == 0, errors
-    folder, tally = folder_of(scratch), {}
-    kinds = {
-        "cache": (sorted((scratch / "cache").glob("*.npz")), read_cache),
-        "split.json, flags.txt": (
-            [folder / "split.json", folder / "flags.txt"],
-            lambda path: run_folder.load_spec(path.parent),
-        ),
-        "checkpoint": (sorted((folder / "checkpoints").glob("step-*.*")), read_checkpoint),
-        "best.keras": (
-            [folder / "best.keras"],
-            lambda path: checkpoints.load_best(path.parent).get_weights(),
-        ),
-        "SavedModel": (
-            [path for path in (folder / "saved_model").rglob("*") if path.suffix != ".md"],
-            lambda path: answers(folder / "saved_model"),
-        ),
-    }
-    for i in range(count):
-        kind = list(kinds)[i % len(kinds)]
-        paths, read = kinds[kind]
-        path = rng.choice([path for path in paths if path.is_file()])
-        result = check(path, read, rng)
-        tally[kind, result] = tally.get((kind, result), 0) + 1
-    for (kind, result), number in sorted(tally.items()):
-        print(f"{number:4} {kind}: {result}")
-
-
-def check(path, read, rng):
-    """Damages a file, reads it, and restores it; returns what came of it."""
-    whole, expected = path.read_bytes(), read(path)
-    try:
-        path.write_bytes(mutate(whole, rng))
-        try:
-            found = read(path)
-        except DataError as error:
-            assert "\n" not in str(error), error
-            return "refused"
-        if found is None:
-            return "made again"
-        assert same(found, expected) if isinstance(found, list) else found == expected, path
-        return "read as it was"
-    finally:
-        path.write_bytes(whole)
-
-
-def mutate(content, rng):
-    kind = rng.randrange(4)
-    if kind == 0:
-        return content[: rng.randrange(len(content))]
-    if kind == 1:
-        return b""
-    damaged = bytearray(content)
-    for _ in range(rng.choice((1, 1, 3, 50))):
-        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
-    return bytes(damaged)
-
-
-def read_cache(path):
-    case = load_case(path)
-    return case and [getattr(case, f) for f in ("image", "label_map", "distance", "grid")]
-
-
-def read_checkpoint(path):
-    names = ["step", *(f"averages/{i}" for i in range(10))]
-    return checkpoints.read(str(path).rpartition(".")[0], names)
-
-
-def answers(folder):
-    model = segmentation.load(folder)
-    image = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)
-    return [model.classes, model.signature(image=image)["probabilities"].numpy()]
+    damaged_files.damage(folder_of(scratch), scratch / "cache", count, rng)
 
 
 COMMANDS = {

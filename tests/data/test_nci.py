@@ -2,13 +2,12 @@
 
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import SimpleITK as sitk
-from conftest import ROOT, dicom_tags, shared
+from conftest import dicom_tags, shared
 from scipy import ndimage
 
 from bwcr_tf.data import datasets, preprocess, scans, splits
@@ -143,13 +142,6 @@ def test_nci_trains_and_is_evaluated_with_synthetic_images_and_real_labels(archi
     ]  # fmt: skip
     folder = tmp_path / "runs/nci/ntr6/bwcr/run1"
     for command in (["training", *flags], ["evaluation", f"--run_dir={folder}"]):
-        module = f"bwcr_tf.{command[0]}"
-        found = subprocess.run(
-            [sys.executable, "-m", module, *command[1:]],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert found.returncode == 0, found.stderr
+        processes.run(f"bwcr_tf.{command[0]}", *command[1:])
     rows = (pathlib.Path(folder) / "scores.csv").read_text().splitlines()
     assert len(rows) == 1 + 30 * 3

@@ -1,24 +1,12 @@
-import os
 import re
-import subprocess
-import sys
 
-from conftest import ROOT
+import processes
 from report_runs import write_runs
 
 
 def test_command_writes_a_page_that_needs_no_other_file(tmp_path):
     results, output = write_runs(tmp_path), tmp_path / "out"
-    found = subprocess.run(
-        [
-            *(sys.executable, "-m", "bwcr_tf.report"),
-            *(f"--runs_dir={results}", f"--output={output}"),
-        ],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stderr
+    processes.run("bwcr_tf.report", f"--runs_dir={results}", f"--output={output}")
     page, text = ((output / f"report.{end}").read_text("utf-8") for end in ("html", "md"))
     assert len(page) < 5e6
     assert not re.search(r"https?://|<link|<script|url\(", page)

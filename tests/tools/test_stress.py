@@ -2,17 +2,25 @@
 
 import errno
 import random
+import shutil
 import subprocess
 import sys
 
+import damaged_files
 import pytest
 import stress
 from conftest import ROOT
 
 
-@pytest.mark.parametrize("function, count", [(stress.damage, 15), (stress.cache, 3)])
-def test_a_run_survives(function, count, tmp_path):
-    function(tmp_path, count, random.Random(0))
+def test_processes_that_prepare_one_cache_at_once_end_with_one_good_cache(tmp_path):
+    stress.cache(tmp_path, 3, random.Random(0))
+
+
+def test_damage_to_a_run_is_refused_in_one_line_or_changes_nothing(trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    shutil.copytree(trained[0].parents[4] / "cache", tmp_path / "cache")
+    damaged_files.damage(folder, tmp_path / "cache", 15, random.Random(0))
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,20 @@
 
 import csv
 import json
-import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 import time
 import types
+from functools import partial
 
 import keras
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
-from conftest import ROOT, shared
+from conftest import shared
+from processes import SMALL, script, train_flags
 
 from bwcr_tf import metrics, unet
 from bwcr_tf.data import cache, datasets, preprocess
@@ -28,42 +28,7 @@ from bwcr_tf.trainer import Trainer
 from bwcr_tf.training import run_folder
 from bwcr_tf.training.selection import NotFinite, Selection
 
-SMALL = "--size=32 --pixel_mm=2 --width=4 --batch_size=4 --eval_every=4 --n4_shrink=0".split()
-SMALL += ["--ntr=4", "--calibration=none", "--coverage=0"]  # which take longer than to train
-
-
-def command(script, *flags):
-    return [sys.executable, str(ROOT / script), *map(str, flags)]
-
-
-def run(script, *flags, check=True):
-    found = subprocess.run(command(script, *flags), capture_output=True, text=True, cwd=ROOT)
-    assert not check or found.returncode == 0, found.stderr
-    return found
-
-
-def train_flags(acdc, folder, *more):
-    return [
-        f"--data_dir={acdc}",
-        "--dataset=acdc",
-        f"--runs_dir={folder}/runs",
-        f"--cache_dir={folder}/cache",
-        *SMALL,
-        *more,
-    ]
-
-
-WHOLE = "--method=bwcr", "--steps=12", "--calibration=auto", "--coverage=0.9"
-
-
-@pytest.fixture(scope="session")
-def trained(acdc, once):
-    def train(folder):
-        printed = run("train.py", *train_flags(acdc, folder, *WHOLE)).stdout
-        (folder / "printed").write_text(printed)
-
-    folder = once("trained", train)
-    return folder / "runs/acdc/ntr4/bwcr/run1", (folder / "printed").read_text()
+train, evaluate = (partial(processes.run, f"bwcr_tf.{n}") for n in ("training", "evaluation"))
 
 
 def test_start_block_says_what_will_happen(trained):
@@ -116,7 +81,7 @@ def test_tensorboard_has_terms_rate_validation_and_images(trained):
 
 def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
     folder = trained[0]
-    printed = run("evaluate.py", f"--run_dir={folder}").stdout
+    printed = script("evaluate.py", f"--run_dir={folder}").stdout
     assert "dice" in printed and "LV" in printed
     rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
     assert list(rows[0]) == list(scores.COLUMNS)
@@ -144,7 +109,7 @@ def test_evaluate_writes_scores_that_the_metrics_confirm(trained):
 def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc, tmp_path):
     flags = "--method=da", "--steps=2", "--num_calibration=3", "--calibration=beta", "--ntr=2"
     flags += "--size=32,48", "--coverage=0.9"
-    run("train.py", *train_flags(acdc, tmp_path, *flags))
+    train(*train_flags(acdc, tmp_path, *flags))
     folder = tmp_path / "runs/acdc/ntr2/da/run1"
     split = json.loads((folder / "split.json").read_text())
     assert len(split["calibration"]) == 3
@@ -156,7 +121,7 @@ def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc
     record = json.loads((folder / "calibration.json").read_text())
     assert record["subjects"] == sorted(split["calibration"]) and not record["selected_weights"]
     assert record["kind"] == "beta" and len(record["candidates"]["beta"]["nll_gains"]) == 3
-    run("evaluate.py", f"--run_dir={folder}")
+    evaluate(f"--run_dir={folder}")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["calibration"]["map"] == [record["weights"], record["bias"]]
     volumes = record["volumes"]
@@ -180,9 +145,9 @@ def test_calibration_subjects_neither_train_nor_select_and_serve_the_export(acdc
 def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
     flags = [f"--data_dir={annotated}", "--dataset=annotators", *SMALL, "--steps=2"]
     flags += [f"--runs_dir={tmp_path}", f"--cache_dir={tmp_path}/cache"]
-    run("train.py", *flags, "--method=bwcr", "--labels=sample")
+    train(*flags, "--method=bwcr", "--labels=sample")
     folder = tmp_path / "annotators/ntr4/bwcr/run1"
-    assert "against all annotators" in run("evaluate.py", f"--run_dir={folder}").stdout
+    assert "against all annotators" in evaluate(f"--run_dir={folder}").stdout
     text = (folder / "scores_annotators.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
     assert list(rows[0]) == [*scores.COLUMNS, *scores.VOLUME_METRICS]
@@ -207,42 +172,32 @@ def weights(folder):
     return unet.load(folder / "best.keras").get_weights()
 
 
-def test_killed_and_started_again_ends_with_the_same_weights(acdc, trained, tmp_path):
-    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
-    process = subprocess.Popen(command("train.py", *flags), cwd=ROOT, stderr=subprocess.DEVNULL)
-    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("checkpoints/*.index")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert "0 done before" not in run("train.py", *flags).stdout
-    for first, second in zip(weights(folder), weights(trained[0]), strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
+# Ctrl-C comes in the middle of the second step
+CTRL_C = (
+    "import os, signal; from bwcr_tf.training import selection as s; "
+    "s.Selection.on_train_batch_begin = lambda self, batch, logs=None: "
+    "os.kill(os.getpid(), signal.SIGINT) if batch == 1 else None"
+)
 
 
-def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights(
+def test_a_run_that_ctrl_c_and_a_kill_stopped_ends_with_the_same_weights(
     acdc, trained, tmp_path
 ):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
     flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
-    started = command("train.py", *flags)
-    # Ctrl-C comes in the middle of the second step
-    code = (
-        "import os, runpy, signal, sys; from bwcr_tf.training import selection as s; "
-        "s.Selection.on_train_batch_begin = lambda self, batch, logs=None: "
-        "os.kill(os.getpid(), signal.SIGINT) if batch == 1 else None; "
-        f"sys.argv = {started[1:]}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-    )
+    found = train(*flags, first=CTRL_C, check=False)
     assert found.returncode == 1 and "Traceback" not in found.stderr
     assert found.stderr.endswith("stopped; the same command resumes\n")
-    assert ", 2 done before" in run("train.py", *flags).stdout
+    process = processes.start("bwcr_tf.training", *flags, printed=tmp_path)
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/step-[48].index")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert ", 2 done before" in (tmp_path / "stdout").read_text()
+    assert re.search(", (4|8|12) done before", train(*flags).stdout)
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
     assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
@@ -251,7 +206,7 @@ def test_ctrl_c_saves_the_step_it_came_at_and_the_run_ends_with_the_same_weights
 def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
     flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--learning_rate=1e30")
-    found = run("train.py", *flags, check=False)
+    found = train(*flags, check=False)
     assert found.returncode == 1 and "Traceback" not in found.stderr
     assert re.search(
         r"error: step \d+: the loss is (nan|inf); its batch is of patient\d+_E[DS].*; the last "
@@ -278,7 +233,7 @@ def test_averages_that_are_not_finite_are_neither_kept_nor_saved(acdc, tmp_path)
 def test_mixed_precision_trains_to_a_network_in_float32(acdc, trained, tmp_path):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
     flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--mixed_precision")
-    run("train.py", *flags)
+    train(*flags)
     network = unet.load(tmp_path / "runs/acdc/ntr4/bwcr/run1/best.keras")
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
     plain = np.concatenate([w.ravel() for w in weights(trained[0])])
@@ -289,21 +244,17 @@ def test_mixed_precision_trains_to_a_network_in_float32(acdc, trained, tmp_path)
 def test_jit_compiles(acdc, tmp_path):
     flags = train_flags(acdc, tmp_path, "--method=da", "--ntr=2", "--steps=2", "--jit")
     flags.append("--mixed_precision")  # XLA has fewer kernels in bfloat16
-    found = subprocess.run(
-        command("train.py", *flags),
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": f"--xla_dump_to={tmp_path}/xla"},
-        capture_output=True,
-    )
-    assert found.returncode == 0 and any((tmp_path / "xla").glob("*one_step*"))
+    dump = f"import os; os.environ['XLA_FLAGS'] = '--xla_dump_to={tmp_path}/xla'"
+    train(*flags, first=dump)
+    assert any((tmp_path / "xla").glob("*one_step*"))
 
 
 def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, trained, tmp_path):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    run("train.py", *train_flags(acdc, tmp_path, "--method=da", "--steps=2"))
+    train(*train_flags(acdc, tmp_path, "--method=da", "--steps=2"))
     folder = tmp_path / "runs/acdc/ntr4/da/run1"
     for weights in ("best", "last"):
-        run("evaluate.py", f"--run_dir={folder}", f"--weights={weights}")
+        evaluate(f"--run_dir={folder}", f"--weights={weights}")
     scores = (folder / "scores.csv").read_text()
     assert (folder / "scores_last.csv").read_text() == scores
 
@@ -315,11 +266,10 @@ def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, tra
         (["--method=dropout"], "flag --method=dropout"),
         (["--steps=many"], "flag --steps=many"),
         (["--ntr=7"], "ntr=7: expected 1 to 5"),
-        (["--size=160,220"], "size=160,220: expected a multiple of 16"),
     ],
 )
 def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
-    found = run("train.py", *train_flags(acdc, tmp_path), *flags, check=False)
+    found = script("train.py", *train_flags(acdc, tmp_path), *flags, check=False)
     (line,) = found.stderr.splitlines()  # and nothing of TensorFlow's
     assert found.returncode == 1 and line.startswith(f"error: {message}")
     assert found.stdout == "" and not (tmp_path / "runs").exists()
@@ -327,16 +277,14 @@ def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
 
 def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
     folder = trained[0].parents[4]
-    found = run(
-        "train.py", *train_flags(acdc, folder, "--method=bwcr", "--steps=13"), check=False
-    )
+    found = train(*train_flags(acdc, folder, "--method=bwcr", "--steps=13"), check=False)
     assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
     flags = train_flags(acdc, trained[0].parents[4], "--method=bwcr", "--steps=12")
     with run_folder.lock(trained[0]):
-        found = run("train.py", *flags, check=False)
+        found = train(*flags, check=False)
     assert found.returncode == 1 and "another process is training this run" in found.stderr
     with run_folder.lock(trained[0]):
         pass
@@ -348,7 +296,7 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
     for file in ("best.keras", "split.json", "flags.txt"):
         (tmp_path / file).write_bytes((trained[0] / file).read_bytes())
     before = set(tmp_path.iterdir())
-    found = run("evaluate.py", f"--run_dir={tmp_path}", check=False)
+    found = evaluate(f"--run_dir={tmp_path}", check=False)
     assert found.returncode != 0 and "not trained to the end" in found.stderr
     given = types.SimpleNamespace(run_dir=str(tmp_path), calibration="beta", coverage=0.0)
     monkeypatch.setattr(export, "FLAGS", given)
@@ -391,6 +339,6 @@ def test_real_hippocampus_trains_as_an_nnunet_folder(tmp_path):
         "--method=mls",
         "--calibration=none",
     ]
-    printed = run("train.py", *flags, "--n4_shrink=0").stdout
+    printed = train(*flags, "--n4_shrink=0").stdout
     assert "classes anterior, posterior" in printed and "64 x 48 at 1 mm" in printed
     assert (pathlib.Path(tmp_path) / "nnunet/ntr2/mls/run1/saved_model/saved_model.pb").exists()
