@@ -60,6 +60,7 @@ def dataset_blocks(dataset, found, folder):
 def setting_blocks(setting, methods, folder):
     """The blocks of one data set and N_tr, each of those {method: Runs} whose runs all have it."""
     blocks = test_tables(setting, methods)
+    one_class = len(next(iter(methods.values()))[0].spec.classes) == 1
     for key, make in (
         ("calibrated", supplementary_tables.temperature_table),
         ("volumes", volume_table.make),
@@ -75,7 +76,7 @@ def setting_blocks(setting, methods, folder):
             for name, found in methods.items()
             if all(getattr(run, key, None) or run.summary.get(key) for run in found)
         }
-        if having:
+        if having and not (key == "leakage" and one_class):  # there is no other boundary
             blocks.append(make(setting, having))
     return blocks + shift_scores.make_blocks(folder, setting, methods)
 

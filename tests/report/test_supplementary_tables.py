@@ -1,9 +1,11 @@
+import dataclasses
 import re
 
 import numpy as np
+import pytest
 from report_runs import annotate, of_method, write_run, write_runs
 
-from bwcr_tf.report import scored_runs, supplementary_tables
+from bwcr_tf.report import contents, scored_runs, supplementary_tables
 
 
 def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
@@ -27,6 +29,16 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
     assert [row[1] for row in table.rows] == ["15.00 (1)", "35.00 (3)", "25.00 (2)"]
     assert [row[3] for row in table.rows] == ["30.00 (3)", "20.00 (2)", "10.00 (1)"]
     assert "itself 20.0 off" in table.note and "ECE −0.50" in table.note
+
+
+@pytest.mark.parametrize("classes, shown", [(("RV", "LV"), True), (("RV",), False)])
+def test_leakage_is_shown_where_there_are_other_classes(tmp_path, classes, shown):
+    leakage = {name: {"on": 0.02, "off": 0.01} for name in ("RV", "LV", "mean")}
+    write_run(tmp_path, "da", 1, [0.3] * 3, leakage=leakage)
+    (run,) = scored_runs.load(tmp_path)
+    run = run._replace(spec=dataclasses.replace(run.spec, classes=classes))
+    blocks = contents.setting_blocks("", {"DA": [run]}, tmp_path)
+    assert any("leakage" in getattr(block, "title", "") for block in blocks) == shown
 
 
 def test_selection_is_shown_beside_the_last_step(tmp_path):
