@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from report_runs import kept_figures
+from report_runs import kept_figures, write_run
 
 from bwcr_tf import boundary
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import figures
+from bwcr_tf.report import figures, scored_runs
 
 
 @pytest.fixture
@@ -29,3 +29,12 @@ def test_figure_2_shows_the_weight_of_eq_3_at_each_distance(drawn, tmp_path):
     assert distance.min() == 0 and distance.max() > radius
     expected = np.where(distance < radius, 1.01 - distance / radius, 0.01)
     np.testing.assert_allclose(weight, expected, atol=1e-6)
+
+
+def test_figure_3_says_for_how_many_subjects_the_error_falls(drawn, tmp_path):
+    """Subject a has two volumes, b one; CR is better on average, but for b alone."""
+    write_run(tmp_path, "da", 1, [0.2, 0.3, 0.5])
+    write_run(tmp_path, "cr", 1, [0.3, 0.3, 0.1])
+    write_run(tmp_path, "bwcr", 1, [0.1, 0.39, 0.1])
+    (figure,) = figures.improvement(tmp_path, "acdc", scored_runs.load(tmp_path))
+    assert figure.caption.endswith("It falls for CR 50% (N_tr = 5), BWCR 100% (N_tr = 5).")
