@@ -44,17 +44,21 @@ def hd95(prediction, label_map, num_classes, spacing_mm):
     """95th percentile Hausdorff distance [C-1] in mm, the larger of the two directions.
 
     Surfaces are the mask's voxels with a face neighbour outside it, volume borders counting as
-    outside and ignored voxels as neither. NaN where either surface is empty. `spacing_mm` is in
+    outside and ignored voxels as neither. Those of a volume of one slice have neighbours in plane
+    alone, so that its surfaces are contours. NaN where either surface is empty. `spacing_mm` is in
     the order of the array's axes.
     """
     scores = np.full(num_classes - 1, np.nan)
     ignored = label_map == num_classes
+    flat = (slice(1, 2) if count == 1 else slice(None) for count in label_map.shape)
+    faces = ndimage.generate_binary_structure(label_map.ndim, 1)[tuple(flat)]
     for c in range(1, num_classes):
         masks = (prediction == c) & ~ignored, label_map == c
         if not all(mask.any() for mask in masks):
             continue
-        box = _bounding_box(masks[0] | masks[1] | ignored)
-        surfaces = [_surface_mm(mask[box], ignored[box], spacing_mm) for mask in masks]
+        counted = masks[0] | masks[1] | ignored
+        box = ndimage.find_objects(counted.astype(np.uint8))[0]
+        surfaces = [_surface_mm(mask[box], ignored[box], faces, spacing_mm) for mask in masks]
         if all(map(len, surfaces)):
             scores[c - 1] = max(
                 np.percentile(spatial.cKDTree(surfaces[1 - i]).query(surfaces[i])[0], 95)
@@ -63,13 +67,9 @@ def hd95(prediction, label_map, num_classes, spacing_mm):
     return scores
 
 
-def _bounding_box(mask):
-    return ndimage.find_objects(mask.astype(np.uint8))[0]
-
-
-def _surface_mm(mask, ignored, spacing_mm):
-    """Coordinates [N, 3] of the surface voxels."""
-    inner = ndimage.binary_erosion(mask | ignored)
+def _surface_mm(mask, ignored, faces, spacing_mm):
+    """Coordinates [N, 3] of the surface voxels; `faces` are those of a voxel's neighbourhood."""
+    inner = ndimage.binary_erosion(mask | ignored, faces)
     return np.argwhere(mask & ~inner) * np.array(spacing_mm)
 
 

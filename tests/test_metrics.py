@@ -35,6 +35,12 @@ def test_hd95_by_hand_of_two_shifted_squares():
     assert metrics.hd95(prediction, label_map, 2, (5.0, 1.0, 2.0))[0] == pytest.approx(6.0)
 
 
+def test_hd95_of_one_slice_is_that_of_its_contours():
+    prediction, label_map = np.zeros((2, 1, 40, 40), int)
+    prediction[0, 4:34, 10:40], label_map[0, 4:34, 4:34] = 1, 1  # shifted by six columns
+    assert metrics.hd95(prediction, label_map, 2, (5.0, 1.0, 1.0))[0] == pytest.approx(6.0)
+
+
 def test_ece_equals_torchmetrics_and_netcal():
     assert metrics.ece(P, LABELS, foreground=False) == pytest.approx(
         GOLDEN["ece_netcal"], abs=1e-7

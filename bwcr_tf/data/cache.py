@@ -16,7 +16,7 @@ from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = 4  # of a cached case; raise it when preprocessing changes its result
+_FORMAT = 5  # of a cached case; raise it when preprocessing changes its result
 
 
 def prepare(subjects, settings, cache_dir, workers=None, shift=None):

@@ -81,17 +81,20 @@ def _image_of(mask, image):
 
 
 def _divide_by_field(image, shrink, mask):
-    """`correct_bias` within a mask, a sitk.Image."""
+    """`correct_bias` within a mask, a sitk.Image; in two dimensions where there is one slice."""
+    if image.GetDepth() == 1:  # through which no spline fits
+        plane = sitk.JoinSeries(_divide_by_field(image[:, :, 0], shrink, mask[:, :, 0]))
+        plane.CopyInformation(image)
+        return plane
     if sitk.GetArrayViewFromImage(mask).mean() < MIN_SHARE:
         return image
     factor = max(1, min(shrink, min(image.GetSize()[:2]) // 32))
+    factors = [factor, factor, 1][: image.GetDimension()]
     filter_n4 = sitk.N4BiasFieldCorrectionImageFilter()
     filter_n4.SetNumberOfThreads(1)  # the volumes go in parallel
     filter_n4.SetMaximumNumberOfIterations([50] * 3)  # of each level
     try:
-        filter_n4.Execute(
-            *(sitk.Shrink(volume, [factor, factor, 1]) for volume in (image, mask))
-        )
+        filter_n4.Execute(*(sitk.Shrink(volume, factors) for volume in (image, mask)))
     except RuntimeError:  # too few pixels in the mask for a spline
         return image
     return image / sitk.Exp(
