@@ -138,9 +138,9 @@ def preprocess(volume, settings, subject="", shift=None):
     images = channels.read(volume.images)
     image = images[0]
     if shift:
-        seeds = [f"{volume.name} {k}" for k in range(len(images))]
         images = [
-            shifts.apply(i, *shift, settings, s) for i, s in zip(images, seeds, strict=True)
+            shifts.apply(channel, *shift, settings, f"{volume.name} {k}", window)
+            for k, (channel, window) in enumerate(zip(images, settings.windows, strict=True))
         ]
     num_classes, place = settings.num_classes, volume.image.is_dir()
     how = num_classes, place, volume.ignore

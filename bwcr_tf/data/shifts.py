@@ -99,7 +99,7 @@ def resolution(image, value, pixels, rng):
     return np.stack([np.asarray(plane.resize((width, height), kind)) for plane in small])
 
 
-_RANGE = "of the range between the percentiles that become 0 and 1"
+_RANGE = "of the range between the intensities that become 0 and 1"
 # fmt: off
 SHIFTS = {
     "noise": Shift(noise, (0.05, 0.1, 0.15, 0.2, 0.3), f"standard deviation, {_RANGE}"),
@@ -126,19 +126,20 @@ def parse(text):
     return name, int(severity)
 
 
-def apply(image, name, severity, settings, seed):
+def apply(image, name, severity, settings, seed, window=None):
     """A shifted sitk.Image on the same grid; padding and constant borders stay as they are.
 
     Args:
       image: of `scans.read_image`.
       seed: text, the name of the scan.
+      window: the (low, high) that become 0 and 1, where these are not percentiles.
     """
     if not severity:
         return image
     turned = sitk.DICOMOrient(image, settings.orientation)
     array = sitk.GetArrayFromImage(turned)
     mask = measured.mask(turned, measured.padding(image))
-    low, high = np.percentile(array[mask], PERCENTILES)
+    low, high = window or np.percentile(array[mask], PERCENTILES)
     if high <= low:
         low, high = array[mask].min(), array[mask].max()
     shift = SHIFTS[name]

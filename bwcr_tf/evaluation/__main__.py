@@ -55,10 +55,10 @@ def main(_):
     if FLAGS.weights == "last":
         evaluate_last(folder, cases, spec.classes)
     else:
-        evaluate_best(folder, cases, spec.classes, record, found, run_flags["method"])
+        evaluate_best(folder, cases, spec.classes, record, found, run_flags)
 
 
-def evaluate_best(folder, cases, classes, record, its_map, method):
+def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     """Scores the selected averages before and after the calibration.Map of a record."""
     from bwcr_tf.evaluation import (
         analysis,
@@ -76,7 +76,8 @@ def evaluate_best(folder, cases, classes, record, its_map, method):
 
     predict = inference.predictor(checkpoints.load_best(folder))
     rules = volume_choice.rules(record.get("volumes"), classes)
-    found = scoring.score_all(predict, its_map, cases, classes, rules)
+    first = run_flags.get("labels", "first") == "first"
+    found = scoring.score_all(predict, its_map, cases, classes, rules, first)
     scores.write(folder / "scores.csv", found.rows)
     scores.write(folder / "scores_calibrated.csv", found.calibrated)
     result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
@@ -92,7 +93,7 @@ def evaluate_best(folder, cases, classes, record, its_map, method):
     files.write_json(folder / "summary.json", result)
     model_card.write(folder)
     shown = cases, found.rows, found.pooled["reliability"], predict, len(classes) + 1
-    figures.draw_run(folder / "figures", method, *shown)
+    figures.draw_run(folder / "figures", run_flags["method"], *shown)
     print(scores.to_text(result["scores"]))
     print(f"\nafter calibration ({its_map.kind}), as exported:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))

@@ -24,12 +24,13 @@ class Scores(NamedTuple):
     pooled: dict  # analysis.pool
 
 
-def score_all(predict, found, cases, classes, rules=None):
+def score_all(predict, found, cases, classes, rules=None, first=True):
     """The Scores of all test volumes.
 
     Args:
       found: calibration.Map of the calibrated ones.
       rules: volumes.Rule of each class, or None.
+      first: whether they are of annotator 1 alone.
     """
     rows, calibrated_rows, against_all, human, sizes, sums = [], [], [], [], [], []
     progress = Progress("evaluating volumes", len(cases))
@@ -42,7 +43,7 @@ def score_all(predict, found, cases, classes, rules=None):
             against_all += annotators.score(probabilities, case, classes)
             human += annotators.score_annotators(case, classes)
         if rules:
-            sizes += volume_scores.score(calibrated, case, rules, classes)
+            sizes += volume_scores.score(calibrated, case, rules, classes, first)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
     return Scores(rows, calibrated_rows, against_all, human, sizes, analysis.pool(sums))

@@ -11,6 +11,7 @@ from bwcr_tf.evaluation import significance
 from bwcr_tf.evaluation.figures import place_legend, save
 from bwcr_tf.report import names, page
 from bwcr_tf.report.tables import show
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 SEVERITIES = range(6)  # 0: as they are
@@ -50,10 +51,21 @@ def _by_shift(found):
                 SHIFTS[shift].values[severity - 1]
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise DataError(f"{path}: not the summary of a shift ({error!r})") from error
+            if _map(summary) and _map(summary) != _map(run.summary):
+                errors.warn(
+                    f"{path}: calibrated by another map than the run's scores; left out, "
+                    f"until evaluate.py --shift={shift}:{severity} is run again"
+                )
+                del summary["scores_calibrated"]
             result[shift][severity].append(summary)
     for by_severity in result.values():
         by_severity[0] = [run.summary for run in found]
     return {shift: result[shift] for shift in SHIFTS if shift in result}
+
+
+def _map(summary):
+    """The calibration map of a summary.json; None in one of an earlier version."""
+    return summary.get("calibration", {}).get("map")
 
 
 def _mapped(found):

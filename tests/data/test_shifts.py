@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -60,6 +62,18 @@ def test_noise_is_gaussian_of_its_standard_deviation(scan):
     added = (shifted(scan, "noise", 2) - original) / unit(original)[1]
     assert added.std() == pytest.approx(0.1, rel=0.03) and abs(added.mean()) < 0.005
     assert stats.kstest(added.ravel() / 0.1, "norm").pvalue > 0.01
+
+
+def test_noise_of_ct_is_in_units_of_its_window(tmp_path, scan):
+    sitk.WriteImage(scan, path := tmp_path / "scan.nii.gz")
+    sitk.WriteImage(sitk.Cast(0 * scan, sitk.sitkUInt8), label := tmp_path / "label.nii.gz")
+    low, high = -4e3, 4e3  # far beyond all intensities, so that nothing is clipped
+    settings = dataclasses.replace(SETTINGS, pixel_mm=1.5, windows=((low, high),))
+    shifted, plain = (
+        preprocess.preprocess(Volume("a", path, label), settings, shift=shift).image
+        for shift in (("noise", 1), None)
+    )
+    assert 0.03 < (shifted - plain).std() < 0.05  # 0.05, less what resampling smooths
 
 
 def test_blur_is_scipy_s_at_the_pixels_of_the_model(scan):

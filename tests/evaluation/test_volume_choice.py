@@ -167,7 +167,7 @@ def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
     assert found["chosen_on"] == ["s0", "s1"]
 
 
-def test_test_volumes_are_held_against_annotator_1_and_against_all():
+def test_test_volumes_are_held_against_annotator_1_or_their_mean_and_against_all():
     p = np.full((2, 6, 6), 0.01)
     p[0, 0, :4], p[1, 0, :2] = 0.9, 0.3  # a label of four voxels, two more from 0.3 on
     maps = np.zeros((3, 2, 6, 6), np.uint8)
@@ -182,6 +182,9 @@ def test_test_volumes_are_held_against_annotator_1_and_against_all():
             "calibrated_ml": 0.042, "low_ml": 0.04, "high_ml": 0.06, "annotators_inside": 2 / 3,
         }
     )  # fmt: skip
+    (row,) = volume_scores.score(predict(p), found, [rule], LV, first=False)
+    assert row["true_ml"] == pytest.approx(0.06)  # what `volume_choice.measure` calibrates on
+    assert volume_choice.measure(*of_cases([found])).true == [6]
 
 
 def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():

@@ -142,7 +142,7 @@ def test_ensemble_is_calibrated_exported_scored_reported_and_predicts(
     found = calibration_choice.load(folder, 4)
     flags = run_folder.read_flags(folder)
     cases = cache.prepare(spec.subjects("test", acdc), SETTINGS, flags["cache_dir"])
-    evaluation.evaluate_best(folder, cases, CLASSES, *found, flags["method"])
+    evaluation.evaluate_best(folder, cases, CLASSES, *found, flags)
     (run,) = scored_runs.load(tmp_path)
     assert run.label == "DA × 2" and len(run.rows) == 4 * 4 and run.number == "1"
     card = (folder / "MODEL_CARD.md").read_text()

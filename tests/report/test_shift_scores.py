@@ -50,6 +50,20 @@ def test_scores_are_drawn_and_listed_by_severity_as_means_over_runs(tmp_path, fi
     assert da.get_xydata().round(6).tolist() == [[0, 25], [3, 35]]
 
 
+def test_shifted_scores_after_another_map_than_the_run_s_are_left_out(tmp_path, capsys):
+    kept = {"calibration": {"kind": "beta", "choice": "auto", "map": [[[1.0]], [0.0]]}}
+    kept["scores_calibrated"] = {"all": {"ece": {"mean": 0.05}}}
+    folder = write_run(tmp_path, "da", 1, [0.2] * 3, **kept)
+    for severity, bias in (1, 0.0), (2, 0.5):
+        path = write_shift(folder, "noise", severity, 0.6, 0.3, 0.1) / "summary.json"
+        calibration = {"calibration": {"map": [[[1.0]], [bias]]}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | calibration))
+    rows = {tuple(row[:3]): row[3:] for row in blocks(tmp_path)[1].rows}
+    assert rows["noise", "ECE", "DA, calibrated"] == ["5.0", "10.0", "", "", "", ""]
+    assert rows["noise", "ECE", "DA"][2] == "30.0"
+    assert "noise-2/summary.json: calibrated by another map" in capsys.readouterr().err
+
+
 def test_a_run_without_shifts_has_no_such_section_and_a_broken_summary_is_named(tmp_path):
     folder = write_run(tmp_path, "da", 1, [0.2] * 3)
     assert blocks(tmp_path) == []
