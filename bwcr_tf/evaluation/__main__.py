@@ -26,6 +26,11 @@ def define_flags():
         "Test scans made worse, NAME:SEVERITY (1 to 5), of "
         f"{', '.join(source.table_keys('bwcr_tf.data.shifts', 'SHIFTS'))}; to shifts/.",
     )
+    flags.register_multi_flags_validator(
+        ["weights", "shift"],
+        lambda given: given["weights"] == "best" or not given["shift"],
+        "shifted scans are scored with the best weights alone",
+    )
 
 
 def main(_):

@@ -55,7 +55,7 @@ def is_new(folder):
 
 def check(folders, specs, flags):
     """Raises DataError unless the runs can be members of one ensemble."""
-    if len(set(map(str, folders))) < len(folders):
+    if len({folder.resolve() for folder in folders}) < len(folders):
         raise DataError(f"{folders[0]}: a member is there twice; expected different runs")
     for folder, spec, found in zip(folders, specs, flags, strict=True):
         calibration_choice.load(folder, spec.settings.num_classes)  # trained to the end

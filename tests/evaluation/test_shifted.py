@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 from conftest import heart, write_image
+from processes import script
 
 from bwcr_tf.data import preprocess
 from bwcr_tf.data.settings import Settings
@@ -42,3 +43,9 @@ def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
         result["scores"]["all"]["ece"]["mean"]
         != result["scores_calibrated"]["all"]["ece"]["mean"]
     )
+
+
+def test_last_weights_are_not_scored_on_shifted_scans_as_if_they_were_the_best():
+    flags = "--run_dir=nowhere", "--shift=noise:1", "--weights=last"
+    found = script("evaluate.py", *flags, check=False)
+    assert found.returncode and "scored with the best weights alone" in found.stderr

@@ -112,7 +112,7 @@ def test_runs_that_differ_are_refused_in_one_line(what, acdc, networks, runs, tm
 
 def test_runs_that_are_there_twice_or_not_trained_are_refused(runs):
     with pytest.raises(DataError, match="there twice"):
-        ensemble.find(text([runs[0], runs[0]]))
+        ensemble.find(text([runs[0], runs[0] / "../run1"]))
     (runs[1] / "calibration.json").unlink()
     with pytest.raises(DataError, match="not trained to the end"):
         ensemble.find(text(runs))
