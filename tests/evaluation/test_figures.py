@@ -16,3 +16,10 @@ def test_the_fullest_slice_counts_pixels_and_not_classes():
     assert figures.fullest_slice(label_map, 4) == 1
     label_map[1, 0] = 4  # ignored
     assert figures.fullest_slice(label_map, 4) == 2
+
+
+def test_ignored_pixels_are_not_painted_as_a_structure():
+    label_map = np.array([[0, 1, 2, 3]], np.uint8)  # of three classes: 3 is ignored
+    shown = figures.strip(np.ones((1, 4)), label_map, np.full((1, 4, 3), 1 / 3), label_map)
+    grey = np.ptp(shown[0, 4:8], axis=-1) == 0  # the second picture
+    assert grey.tolist() == [True, False, False, True]
