@@ -99,12 +99,19 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     model_card.write(folder)
     shown = cases, found.rows, found.pooled["reliability"], predict, len(classes) + 1
     figures.draw_run(folder / "figures", run_flags["method"], *shown)
+    print_scores(folder, result)
+
+
+def print_scores(folder, result):
+    """Prints what the summary.json of a run's folder holds, and which files stand beside it."""
+    from bwcr_tf.evaluation import scores, volume_scores
+
     print(scores.to_text(result["scores"]))
-    print(f"\nafter calibration ({its_map.kind}), as exported:")
+    print(f"\nafter calibration ({result['calibration']['kind']}), as exported:")
     print(scores.to_text(result["scores_calibrated"], scores.CALIBRATION))
-    if rules:
+    if "volumes" in result:
         print(f"\n{volume_scores.to_text(result['volumes'])}")
-    if found.annotators:
+    if "annotators" in result:
         print("\nagainst all annotators, or the true probabilities:")
         print(scores.to_text(result["annotators"]["scores"], tuple(scores.ALL_METRICS)))
     tables = ", ".join(sorted(path.name for path in folder.glob("scores*.csv")))
