@@ -85,7 +85,8 @@ def predict_all(
 def predict_scan(path, name, model, output, mode, write_also, max_tiles):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
-        images = channels.read(scan_folder.channel_paths(path, model.channels))
+        path, *others = scan_folder.channel_paths(path, model.channels)
+        images = channels.read([path, *others])
         image = images[0]
         probabilities, code = predict_oriented(images, model, mode, max_tiles, path)
         check_plane(image, dataclasses.replace(model.settings, orientation=code), path)

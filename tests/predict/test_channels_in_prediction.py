@@ -65,6 +65,14 @@ def test_a_folder_of_channels_gives_one_prediction_for_each_case(models, tmp_pat
     assert (tmp_path / "single/a_labels.nii.gz").exists()
 
 
+def test_outputs_lie_where_the_first_channel_does_whichever_one_is_named(models, tmp_path):
+    noise(tmp_path / "in/a_0000.nii.gz")
+    second = write_image(tmp_path / "in/a_0001.nii.gz", heart(1)[0], (1.5, 1.5, 8.0), (3, 6, 8))
+    assert not predict(models[1], second, tmp_path / "out")
+    found = sitk.ReadImage(tmp_path / "out/a_labels.nii.gz")
+    np.testing.assert_allclose(found.GetOrigin(), (0, 0, 0), atol=1e-4)
+
+
 def test_channels_may_be_folders_of_a_dicom_series_each(models, tmp_path):
     for k, pixels in enumerate((heart(2)[0][::-1], heart(1)[0])):
         write_series(tmp_path / f"in/a_{k:04}", pixels)
