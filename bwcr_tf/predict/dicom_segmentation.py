@@ -72,6 +72,7 @@ def _segmentation(sources, pixels, model, number):
         omit_empty_frames=binary,
         segment_descriptions=_segments(model),
         series_instance_uid=highdicom.UID(),
+        specific_character_set="ISO_IR 192",  # UTF-8, for names of classes
         series_number=100 * int(sources[0].get("SeriesNumber") or 0) + number,
         series_description=f"bwcr_tf {'labels' if binary else 'probabilities'}",
         sop_instance_uid=highdicom.UID(),

@@ -175,6 +175,22 @@ def test_a_scan_in_which_nothing_was_found_is_an_empty_segmentation(tmp_path):
         assert not highdicom.seg.segread(tmp_path / f"a_{what}.dcm").pixel_array.any()
 
 
+def test_names_keep_their_letters_whatever_the_character_set_of_the_source(tmp_path):
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    extra()
+    path = tmp_path / "enhanced.dcm"
+    write_enhanced(path, (0, 3, 6, 9))
+    source = pydicom.dcmread(path)
+    source.SpecificCharacterSet, source.PatientName = "ISO_IR 100", "Müller^Jörg"
+    source.save_as(path)
+    model = segmentation.Model(("tumör", "肿瘤", "nowhere"), None, None, 8 * "0123abcd", {})
+    probabilities = smooth_probabilities(scans.read_image(path))
+    command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, model)
+    found = pydicom.dcmread(tmp_path / "a_labels.dcm")
+    assert [s.SegmentLabel for s in found.SegmentSequence] == ["tumör", "肿瘤", "nowhere"]
+    assert found.PatientName == "Müller^Jörg"
+
+
 def test_prediction_of_a_series_gives_the_same_in_nifti_and_dicom(intensity_model, tmp_path):
     extra()
     folder = series(0)
