@@ -4,6 +4,7 @@ import base64
 import html
 import pathlib
 import re
+import urllib.parse
 from typing import NamedTuple
 
 
@@ -68,7 +69,8 @@ def to_html(blocks):
 def block_markdown(block):
     """A block as Markdown; figures are links."""
     if isinstance(block, Figure):
-        return f"![{block.caption}](figures/{block.path.name})\n\n{block.caption}"
+        name = urllib.parse.quote(block.path.name)  # which may have spaces
+        return f"![{block.caption}](figures/{name})\n\n{block.caption}"
     if isinstance(block, str):
         return block
     lines = [block.header, ["---"] + ["---:"] * (len(block.header) - 1), *block.rows]

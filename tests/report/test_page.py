@@ -1,3 +1,5 @@
+import pathlib
+
 from bwcr_tf.report import page
 
 
@@ -8,3 +10,9 @@ def test_markdown_becomes_html():
     assert page.inline("a < b `c`") == "a &lt; b <code>c</code>"
     assert page.inline("1.2 (3)") == "1.2 <small>(3)</small>"
     assert page.block_html("## A") == "<h2>A</h2>" and page.block_html("A") == "<p>A</p>"
+
+
+def test_a_figure_of_a_data_set_with_spaces_in_its_name_is_a_link_in_markdown():
+    figure = page.Figure(pathlib.Path("figures/shifts_my data (nnunet)_ntr5.png"), "Shown.")
+    link = page.block_markdown(figure).splitlines()[0]
+    assert link == "![Shown.](figures/shifts_my%20data%20%28nnunet%29_ntr5.png)"
