@@ -77,8 +77,11 @@ def claim(folder, flags, spec):
       flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads.
 
     Raises:
-      DataError: the folder belongs to other flags; the first difference is named.
+      DataError: the folder belongs to other flags; the first difference is named. Or its path has
+        characters by which TensorFlow writes files, but does not find them again.
     """
+    if set("[\\") & set(folder.as_posix()):
+        raise DataError(f"{folder}: expected a path without [ and \\, where TensorFlow reads")
     folder.mkdir(parents=True, exist_ok=True)
     text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
     if (folder / "flags.txt").exists():

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints
+from bwcr_tf.training import checkpoints, run_folder
 
 
 @pytest.fixture
@@ -67,3 +67,17 @@ def test_a_checkpoint_of_an_earlier_version_is_restored_without_what_it_lacks(sa
     added.assign(0.0)
     checkpoints.restore(newer, folder, checkpoint)
     assert added == 7
+
+
+@pytest.mark.parametrize("name", ["runs [2]", "a\\b"])
+def test_a_folder_from_which_tensorflow_reads_no_checkpoint_is_refused_before_training(
+    name, tmp_path
+):
+    checkpoint = tf.train.Checkpoint(a=tf.Variable(1.0))
+    (tmp_path / name).mkdir()
+    checkpoints.save(checkpoint, tmp_path / name, 1)
+    with pytest.raises(DataError, match="no checkpoint is whole"):  # TensorFlow 2.21
+        checkpoints.restore(checkpoint, tmp_path / name)
+    with pytest.raises(DataError, match="expected a path without"):
+        run_folder.claim(tmp_path / name / "run1", {}, None)
+    assert not (tmp_path / name / "run1").exists()
