@@ -35,6 +35,10 @@ def find_scans(source, output, pattern="*"):
     found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
     if other := [path for path in visible if formats.is_other(path)]:
         errors.warn(f"{other[0]}: {len(other)} such not read; expected {formats.READ}")
+    if links := [p for p in visible if p.is_symlink() and p.is_dir() and p not in paths]:
+        errors.warn(
+            f"{links[0]}: {len(links)} links to folders not followed; copy what they hold"
+        )
     if not found:
         raise DataError(f"{source}: no scans here; expected {formats.READ}, a folder each")
     count = collections.Counter(map(shorten, found))

@@ -340,6 +340,17 @@ def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
     assert set(scan_folder.find_scans(source, source.parent)) > set(names)  # those in out/, too
 
 
+def test_links_to_folders_of_scans_are_warned_of(tmp_path, capsys):
+    for file in ("in/a.nii", "elsewhere/b.nii"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    assert set(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == {"a"}
+    assert not capsys.readouterr().err
+    (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
+    assert set(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == {"a"}
+    assert "in/link: 1 links to folders not followed" in capsys.readouterr().err
+
+
 def test_folders_that_cannot_be_used_are_refused(tmp_path):
     path = save(scan(), tmp_path / "in" / "a.nii.gz")
     for source in (path, path.parent):
