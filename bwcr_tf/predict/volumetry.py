@@ -29,16 +29,25 @@ def of_scan(probabilities, voxel_ml, classes, rules=None):
 
 
 def read_volumes(output, model):
-    """{scan: row} of the volumes.csv that is in `output`, to which the scans' rows are added."""
+    """{scan: row} of the volumes.csv that is in `output`, to which the scans' rows are added.
+
+    Raises:
+      DataError: it is of other classes, or no table in UTF-8.
+    """
     path = output / "volumes.csv"
     if not path.exists():
         return {}
     expected = ["scan", *(f"{name}_{what}" for name in model.classes for what in VOLUMES)]
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
-        if table.fieldnames != expected:
-            raise DataError(f"{path}: of another model; choose another output folder")
-        return {row["scan"]: row for row in table}
+        try:
+            if table.fieldnames != expected:
+                raise DataError(f"{path}: of another model; choose another output folder")
+            return {row["scan"]: row for row in table}
+        except (UnicodeDecodeError, csv.Error) as error:  # saved by another program, perhaps
+            raise DataError(
+                f"{path}: no table in UTF-8; choose another output folder"
+            ) from error
 
 
 def write_volumes(output, rows):

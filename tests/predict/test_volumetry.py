@@ -1,7 +1,11 @@
+import types
+
 import numpy as np
+import pytest
 
 from bwcr_tf.evaluation import volumes
 from bwcr_tf.predict import volumetry
+from bwcr_tf.system.errors import DataError
 
 P = np.array([0.98, 0.6, 0.45, 0.02]).reshape(1, 2, 2)
 PROBABILITIES = np.stack([1 - P, P], axis=-1)
@@ -23,3 +27,15 @@ def test_row_has_the_columns_in_order_with_volumes_counted_by_hand():
 def test_model_without_rules_leaves_all_but_the_labels_volume_empty():
     row = volumetry.of_scan(PROBABILITIES, 0.5, ("LV",))
     assert row.pop("LV_ml") == 1.0 and set(row.values()) == {""} and len(row) == 4
+
+
+def test_a_table_that_another_program_saved_in_its_own_encoding_is_refused(tmp_path):
+    model = types.SimpleNamespace(classes=("LV",))
+    volumetry.write_volumes(
+        tmp_path, [{"scan": "é"} | volumetry.of_scan(PROBABILITIES, 1, ["LV"])]
+    )
+    assert list(volumetry.read_volumes(tmp_path, model)) == ["é"]
+    path = tmp_path / "volumes.csv"
+    path.write_bytes(path.read_text("utf-8").encode("cp1252"))
+    with pytest.raises(DataError, match="volumes.csv: no table in UTF-8"):
+        volumetry.read_volumes(tmp_path, model)
