@@ -41,9 +41,13 @@ def make_blocks(folder, setting, methods):
 
 
 def _by_shift(found):
-    """{shift: {severity: summaries of the Runs that have it}}, in the order of SHIFTS."""
+    """{shift: {severity: summaries of the Runs that have it}}, in the order of SHIFTS.
+
+    Severity 0 is of the Runs that have the shift: the others would move its mean alone.
+    """
     result = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in found:
+        shifts = set()
         for path in sorted(run.folder.glob("shifts/*/summary.json")):
             try:
                 summary = json.loads(path.read_text("utf-8"))
@@ -58,8 +62,9 @@ def _by_shift(found):
                 )
                 del summary["scores_calibrated"]
             result[shift][severity].append(summary)
-    for by_severity in result.values():
-        by_severity[0] = [run.summary for run in found]
+            shifts.add(shift)
+        for shift in shifts:
+            result[shift][0].append(run.summary)
     return {shift: result[shift] for shift in SHIFTS if shift in result}
 
 

@@ -50,6 +50,17 @@ def test_scores_are_drawn_and_listed_by_severity_as_means_over_runs(tmp_path, fi
     assert da.get_xydata().round(6).tolist() == [[0, 25], [3, 35]]
 
 
+def test_a_curve_starts_at_the_scores_of_the_runs_that_were_shifted(tmp_path, figures):
+    for run, ece in (1, 0.2), (2, 0.4):
+        folder = write_run(tmp_path, "da", run, [ece] * 3)
+        write_shift(folder, "blur", 2, 0.7, ece)
+        if run == 1:
+            write_shift(folder, "noise", 3, 0.6, 0.3)
+    rows = {tuple(row[:3]): row[3:] for row in blocks(tmp_path)[1].rows}
+    assert rows["noise", "ECE", "DA"] == ["20.0", "", "", "30.0", "", ""]
+    assert rows["blur", "ECE", "DA"] == ["30.0", "", "30.0", "", "", ""]
+
+
 def test_shifted_scores_after_another_map_than_the_run_s_are_left_out(tmp_path, capsys):
     kept = {"calibration": {"kind": "beta", "choice": "auto", "map": [[[1.0]], [0.0]]}}
     kept["scores_calibrated"] = {"all": {"ece": {"mean": 0.05}}}
