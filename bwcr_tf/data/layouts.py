@@ -149,4 +149,4 @@ def _numbered_classes(volume):
         raise DataError(
             f"{volume.label}: {found}; expected 0 to the last class, or a dataset.json"
         )
-    return tuple(f"class{value}" for value in values[1:])
+    return tuple(f"class{int(value)}" for value in values[1:])

@@ -60,6 +60,8 @@ def test_classes_come_from_dataset_json_or_else_from_the_first_case(tmp_path):
         write_image(path, np.minimum(label_map, largest))
     write_image(tmp_path / "training_set" / "a" / "image.nii.gz", image)
     assert datasets.find("annotators", tmp_path).classes == ("class1", "class2", "class3")
+    write_image(path, label_map.astype(np.float32))
+    assert datasets.find("annotators", tmp_path).classes == ("class1", "class2", "class3")
     labels = {"background": 0, "RV": 1, "MYO": 2, "LV": 3, "scar": 4}
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
     assert datasets.find("annotators", tmp_path).classes == ("RV", "MYO", "LV", "scar")
