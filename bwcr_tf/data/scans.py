@@ -99,10 +99,15 @@ def read_probabilities(path, image, num_classes):
 
 
 def geometry_difference(label, image):
-    """What differs between two grids, in words; empty if they agree."""
-    for what in ("Size", "Spacing", "Origin", "Direction"):
+    """What differs between two grids, in words; empty if they agree.
+
+    Origins may be 0.01 mm apart and spacings 0.001 mm, and less where pixels are under 0.1 mm.
+    """
+    small = min(1, 10 * min(image.GetSpacing()))
+    atol = {"Size": 0, "Spacing": 1e-3 * small, "Origin": 1e-2 * small, "Direction": 1e-3}
+    for what, most in atol.items():
         found, expected = (getattr(grid, f"Get{what}")() for grid in (label, image))
-        if not np.allclose(found, expected, rtol=0, atol=1e-2 if what == "Origin" else 1e-3):
-            found, expected = (tuple(round(v, 4) for v in grid) for grid in (found, expected))
+        if not np.allclose(found, expected, rtol=0, atol=most):
+            found, expected = (tuple(round(v, 6) for v in grid) for grid in (found, expected))
             return f"{what.lower()} {found}; expected {expected}, the image's"
     return ""

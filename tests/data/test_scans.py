@@ -62,6 +62,17 @@ def test_good_files_pass(tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(label), heart(1)[1])
 
 
+@pytest.mark.parametrize("spacing, origin", [(0.005, 0.008), (0.0057, 0)])
+def test_a_label_off_by_a_pixel_is_refused_in_micrometres_too(spacing, origin, tmp_path):
+    pixels, label_map = heart(1)
+    image = scans.read_image(write_image(tmp_path / "i.nrrd", pixels, (0.005,) * 3))
+    label = write_image(tmp_path / "l.nrrd", label_map, (spacing, 0.005, 0.005), (origin, 0, 0))
+    with pytest.raises(DataError, match="expected .*, the image's"):
+        scans.read_label(label, image, 4)
+    same = write_image(tmp_path / "same.nrrd", label_map, (0.005 + 1e-9,) * 3)
+    assert scans.read_label(same, image, 4).GetSize() == image.GetSize()
+
+
 def test_probabilities_are_read_whole_or_refused(tmp_path):
     image = scans.read_image(broken(tmp_path, "nothing")[0])
     truth = np.random.default_rng(0).random((3, 40, 44, 4), np.float32)
