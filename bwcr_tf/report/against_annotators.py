@@ -97,8 +97,8 @@ def verdicts(found):
         if not tests:
             continue
         line = f"**{setting}, against the annotators.** "
-        if "DA" in methods:
-            ece, dice = (tests["BWCR − DA"][m.title] for m in (_ECE, _DICE))
+        ece, dice = (tests.get("BWCR − DA", {}).get(m.title, ()) for m in (_ECE, _DICE))
+        if len(ece):  # runs in common
             line += (
                 f"BWCR's ECE against the fractions minus DA's is {tables.interval(ece)} points, "
                 f"at a Dice difference of {tables.interval(dice)}. "

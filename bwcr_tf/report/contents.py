@@ -38,7 +38,8 @@ def verdicts(found):
             parts = [
                 f"{metric} {tables.interval(values)}" for metric, values in against.items()
             ]
-            yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
+            if against["ECE"].size:  # runs in common
+                yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
 
 
 def dataset_blocks(dataset, found, folder):

@@ -68,10 +68,9 @@ def improvement(folder, dataset, found):
     for ntr, some in scored_runs.group(found, "ntr").items():
         methods = scored_runs.group(some, "label")
         ours = [m for m in ("CR", "BWCR") if {m, "DA"} <= methods.keys()]
-        if ours:
-            boxes[ntr] = {
-                m: scored_runs.differences(methods["DA"], methods[m])["ECE"] for m in ours
-            }
+        values = {m: scored_runs.differences(methods["DA"], methods[m])["ECE"] for m in ours}
+        if values := {m: v for m, v in values.items() if v.size}:  # runs in common
+            boxes[ntr] = values
     if not boxes:
         return []
     _draw_boxes(boxes, path)

@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from report_runs import kept_figures, write_run
+from report_runs import annotate, kept_figures, write_run
 
 from bwcr_tf import boundary
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import figures, scored_runs
+from bwcr_tf.report import against_annotators, contents, figures, scored_runs
 
 
 @pytest.fixture
@@ -38,3 +38,13 @@ def test_figure_3_says_for_how_many_subjects_the_error_falls(drawn, tmp_path):
     write_run(tmp_path, "bwcr", 1, [0.1, 0.39, 0.1])
     (figure,) = figures.improvement(tmp_path, "acdc", scored_runs.load(tmp_path))
     assert figure.caption.endswith("It falls for CR 50% (N_tr = 5), BWCR 100% (N_tr = 5).")
+
+
+def test_methods_without_a_run_in_common_are_not_compared(tmp_path):
+    for method, run in ("da", 1), ("bwcr", 2):
+        annotate(write_run(tmp_path, method, run, [0.2, 0.3, 0.5]), [0.1, 0.2, 0.3])
+    found = scored_runs.load(tmp_path)
+    assert figures.improvement(tmp_path, "acdc", found) == []
+    assert list(contents.verdicts(found)) == []
+    (verdict,) = against_annotators.verdicts(found)
+    assert "minus DA's" not in verdict
