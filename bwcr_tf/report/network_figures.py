@@ -48,8 +48,14 @@ def annotated_cases(folder, setting, methods, root):
 
 
 def _figure(path, root, caption, found, draw):
-    """[Figure] by draw(found, path) if the networks are there, else an earlier report's, or []."""
+    """[Figure] by draw(found, path) if the networks are there, else an earlier report's, or [].
+
+    Scans are preprocessed as for the first network, and others of the same settings are drawn.
+    """
     earlier = root / "figures" / path.name
+    alike = [run for run in found if run.spec.settings == found[0].spec.settings]
+    if len(alike) < len(found):
+        caption, found = f"{caption} Networks of other preprocessing are left out.", alike
     if draw and found and all((run.folder / "best.keras").exists() for run in found):
         draw(found, path)
     elif earlier.exists():

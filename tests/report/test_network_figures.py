@@ -37,6 +37,18 @@ def test_figure_4_is_drawn_by_the_networks_of_the_runs(drawn, tmp_path):
     assert 0.5 < truth.max() <= 1 and 0 < predicted.min() < predicted.max() < 1
 
 
+def test_networks_of_other_preprocessing_than_the_first_are_left_out(tmp_path):
+    specs = [SimpleNamespace(settings=Settings(4, size)) for size in (32, 64, 32)]
+    found = [SimpleNamespace(spec=spec, folder=tmp_path) for spec in specs]
+    (tmp_path / "best.keras").touch()
+    drawn = []
+    (figure,) = network_figures._figure(
+        tmp_path / "a.png", tmp_path, "Shown.", found, lambda some, path: drawn.extend(some)
+    )
+    assert drawn == [found[0], found[2]]
+    assert figure.caption == "Shown. Networks of other preprocessing are left out."
+
+
 def annotated(tmp_path, names, seed=0):
     """A run of DA, its network drawn by `seed`, on cases that two annotators outline.
 
