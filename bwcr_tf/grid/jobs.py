@@ -1,6 +1,7 @@
 """The jobs of a grid of runs: their commands, and which are finished as asked for."""
 
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -68,12 +69,20 @@ def other_flags(job):
     train.py refuses such a folder, but is not called for what is finished. A flag that is not
     asked for now is not looked at: only train.py knows its default.
     """
-    made_with = run_folder.read_flags(job.folder)
+    made_with = run_folder.read_flags(job.folder) | _exported_with(job.folder)
     for name, value in named(job.train[1 + len(TRAIN) :]).items():
         old = made_with.get(name, "none")
         if not name.endswith("_dir") and not same(old, value):
             return f"made with --{name}={old}, not {value}"
     return None
+
+
+def _exported_with(folder):
+    """{"calibration": choice} of a run, which may have been exported again since it was trained."""
+    try:
+        return {"calibration": json.loads((folder / "calibration.json").read_text())["choice"]}
+    except (OSError, KeyError, ValueError):  # of an earlier version
+        return {}
 
 
 def named(arguments):

@@ -102,6 +102,15 @@ def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     assert grid_jobs.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
 
 
+def test_a_run_that_was_exported_again_has_the_calibration_of_then(scripts):
+    jobs = [make_jobs(scripts, ["da"], others=[f"--calibration={c}"]) for c in ("auto", "none")]
+    execution.execute_all(jobs[0])
+    (jobs[0][0].folder / "calibration.json").write_text('{"choice": "none"}')
+    assert grid_jobs.mistaken(jobs[1]) == {}
+    expected = {jobs[0][0].folder: "made with --calibration=none, not auto"}
+    assert grid_jobs.mistaken(jobs[0]) == expected
+
+
 def test_named_arguments_are_read_in_every_form():
     found = grid_jobs.named(["--a=1", "--b", "-2", "--jit", "--nomixed", "--c=", "--d", "x y"])
     assert found == {
