@@ -58,6 +58,12 @@ def _classes(path, values):
         raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
     if taken := {"all", "mean"} & set(names[1:]):
         raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
+    columns = {f"{name}_{end}" for name in names[1:] for end in ("calibrated", "low", "high")}
+    if taken := columns & set(names[1:]):  # whose volumes would take the place of those
+        raise DataError(
+            f"{path}: label {min(taken)!r}; expected another name, for in volumes.csv this "
+            f"is a column of {min(taken).rpartition('_')[0]!r}"
+        )
     found = sorted(values.values())
     if found != list(range(len(found))) or len(names) < 2:
         raise DataError(f"{path}: label values {found[:5]}; expected 0 to the last class")
