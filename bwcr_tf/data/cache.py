@@ -8,6 +8,7 @@ import os
 import pathlib
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
@@ -67,6 +68,11 @@ def _make_missing(jobs, cases, workers):
                 future.result()
                 cases[futures[future]] = load_case(futures[future])
                 progress.advance()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "preprocessing volumes: a process was killed, for want of memory perhaps; the same "
+                "command continues with what is not in the cache"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -83,3 +84,14 @@ def test_volumes_cut_across_their_slices_are_told_of_whenever_they_are_used(tmp_
         assert "warning: 1 of 2 volumes are cut across their slices" in told and "v55" in told
     cache.prepare(cut[:1], SETTINGS, tmp_path / "cache", workers=1)
     assert "warning" not in capsys.readouterr().err
+
+
+def _killed(*_):
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_ends_preprocessing_in_one_line(acdc, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_prepare_one", _killed)
+    pool = datasets.find("acdc", acdc).pool[:1]
+    with pytest.raises(DataError, match="^preprocessing volumes: a process was killed.*$"):
+        cache.prepare(pool, SETTINGS, tmp_path, workers=1)
