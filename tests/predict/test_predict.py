@@ -291,14 +291,15 @@ def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path
     assert names == {"good", "index.html", "volumes.csv"}
 
 
-def test_full_disk_is_noticed(model, tmp_path):
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_full_disk_is_noticed(ending, tmp_path):
     image = sitk.Cast(scan(), sitk.sitkFloat32)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (3, 40, 44))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(DataError, match="could not be written"):
-            outputs.write(tmp_path, "a", ".nii.gz", probabilities.astype(np.float32), image)
+            outputs.write(tmp_path, "a", ending, probabilities.astype(np.float32), image)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
