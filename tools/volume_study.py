@@ -5,13 +5,17 @@
 For each run and structure, a row for each set of calibration subjects: the run's validation
 subjects, and N others that the run never saw (of --draws draws, the mean); training subjects choose
 the kind of interval. Beside them, the interval of earlier versions, from the voxels of p > 0.975 to
-those of p > 0.025. Errors are mean absolute relative ones against annotator 1; held is the share of
-subjects all of whose volumes are inside, annotators the share of all annotators' volumes.
+those of p > 0.025; and, of several annotators, the interval around the mean volume of all but the
+first, as `relative`, calibrated on N test subjects and measured on the others: what people could.
+Errors are mean absolute relative ones against annotator 1 (the mean of all for runs of
+--labels=sample|mean); held is the share of subjects all of whose volumes are inside, annotators the
+share of all annotators' volumes.
 """
 
 import argparse
 import dataclasses
 import functools
+import itertools
 import pathlib
 import random
 
@@ -27,13 +31,14 @@ from bwcr_tf.evaluation import (
     volume_choice,
     volume_estimator,
     volume_scores,
+    volumes,
 )
 
 HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
 
 
 def cases_of(folder, arguments):
-    """(RunSpec, {part: Cases}, names of unused subjects) of a run."""
+    """(RunSpec, {part: Cases}, names of unused subjects, labels as by --labels) of a run."""
     from bwcr_tf.training import labels, run_folder
 
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
@@ -49,12 +54,13 @@ def cases_of(folder, arguments):
         part: cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
         for part, some in (subjects | {"unused": pool}).items()
     }
+    kind = flags.get("labels", "first")
     for part in ("training", "validation", "unused"):
-        found[part] = labels.validated(found[part], flags.get("labels", "first"))
-    return spec, found, [subject.name for subject in pool]
+        found[part] = labels.validated(found[part], kind)
+    return spec, found, [subject.name for subject in pool], kind
 
 
-def measure(predict, spec, cases, test, arguments):
+def measure(predict, spec, cases, test, first, arguments):
     """{class: row} of volume_scores.summarize for the test Cases after one calibration."""
     record = calibration_record.make(
         predict, cases, spec, arguments.calibration, arguments.coverage
@@ -64,7 +70,7 @@ def measure(predict, spec, cases, test, arguments):
     rows = []
     for case in test:
         p = calibration.apply(its_map, predict(case.image))
-        rows += volume_scores.score(p, case, rules, spec.classes)
+        rows += volume_scores.score(p, case, rules, spec.classes, first)
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
 
@@ -82,6 +88,33 @@ def earlier(predict, spec, test):
         ml = np.ptp(ends, axis=1) * [scan.voxel_ml() for scan in scans]
         width = volume_estimator.by_subject(subjects, ml, np.mean).mean()
         result[name] = held.mean(), np.mean([i.mean() for i in inside]), width
+    return result
+
+
+def ceiling(test, classes, arguments):
+    """{class: rows as of `measure`, of draws} of intervals around the other annotators' mean."""
+    scans = [volume_choice.Scan(c.subject, np.empty((0, len(classes) + 1)), c) for c in test]
+    sizes = [scan.true_sizes() for scan in scans]
+    names = list(dict.fromkeys(scan.subject for scan in scans))
+    by_subject = functools.partial(
+        volume_estimator.by_subject, [scan.subject for scan in scans]
+    )
+    result = {name: [] for name in classes}
+    for (c, name), draw in itertools.product(enumerate(classes), range(arguments.draws)):
+        true = np.array([each[0, c] for each in sizes])
+        others = np.array([each[1:, c].mean() for each in sizes])
+        unit = np.maximum(others, volumes.FLOOR)
+        known = np.isin(names, random.Random(draw).sample(names, arguments.unused))
+        scores = by_subject(np.abs(true - others) / unit, max)
+        score = conformal.quantile(scores[known], arguments.coverage)
+        ends = np.maximum(others - score * unit, 0), others + score * unit
+        width = by_subject([s.voxel_ml() for s in scans] * (ends[1] - ends[0]), np.mean)
+        error = by_subject(volume_estimator.relative(others, true), np.mean)
+        row = {"volume": "annotators", "kind": "relative", "label_error": None}
+        row |= {"calibrated_error": error.mean(), "annotators_inside": None}
+        row["level"] = conformal.level(arguments.unused, arguments.coverage)
+        row |= {"covered": (scores <= score)[~known].sum(), "subjects": (~known).sum()}
+        result[name].append(row | {"width_ml": width[~known].mean()})
     return result
 
 
@@ -109,11 +142,13 @@ def study(folder, arguments):
     """Prints the table of one run."""
     from bwcr_tf.training import checkpoints
 
-    spec, cases, unused = cases_of(folder, arguments)
+    spec, cases, unused, kind = cases_of(folder, arguments)
     network = inference.predictor(checkpoints.load_best(folder))
     keep = {id(c.image): network(c.image) for part in cases.values() for c in part}
     predict = lambda image: keep[id(image)]  # noqa: E731
-    run = functools.partial(measure, predict, test=cases["test"], arguments=arguments)
+    run = functools.partial(
+        measure, predict, test=cases["test"], first=kind == "first", arguments=arguments
+    )
     seen = {part: cases[part] for part in ("training", "validation")}
     own = run(spec, cases=seen)
     drawn = []
@@ -123,6 +158,8 @@ def study(folder, arguments):
         parts = seen | {"calibration": some}
         drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
     before = earlier(predict, spec, cases["test"])
+    several = all(len(case.original_label_maps) > 1 for case in cases["test"])
+    people = ceiling(cases["test"], spec.classes, arguments) if several else {}
     print(f"\n{folder}: {len(spec.test)} test subjects, calibration {arguments.calibration}")
     print(f"structure, calibrated on | {' | '.join(HEADS)}")
     for name in spec.classes:
@@ -131,6 +168,8 @@ def study(folder, arguments):
         held, annotators, width = before[name]
         cells = f"{100 * held:.1f} | {100 * annotators:.1f} | {width:.3g}"
         print(f"{name}, p > 0.975 to p > 0.025 | | | | | | {cells}", flush=True)
+        if several:
+            print(line(f"{name}, other annotators", people[name]), flush=True)
 
 
 def main():
