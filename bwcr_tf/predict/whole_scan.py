@@ -11,7 +11,7 @@ from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import tiles
 
 MAX_TILES = 256  # of a slice
-_BLOCK = 2**25  # probabilities of as many slices as have so many numbers are blended at a time
+_BLOCK = 2**23  # probabilities of as many slices as have so many numbers are blended at a time
 
 
 class Layout(NamedTuple):
