@@ -7,6 +7,8 @@ from bwcr_tf import metrics
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import significance
 
+_PIXELS = 32 * 192 * 192  # of a batch, at most
+
 
 def predictor(network):
     """A function: preprocessed slices [Z, H, W, K] -> probabilities [Z, H, W, C], float32 arrays.
@@ -21,10 +23,13 @@ def predictor(network):
     return lambda image: in_batches(softmax, image)
 
 
-def in_batches(function, slices, batch_size=32):
-    """What `function` makes of slices [Z, H, W, K], a batch at a time, as one array."""
-    starts = range(0, len(slices), batch_size)
-    return np.concatenate([function(slices[i : i + batch_size]) for i in starts])
+def in_batches(function, slices):
+    """What `function` makes of slices [Z, H, W, K], a batch at a time, as one array.
+
+    Batches are of 32 slices, but of fewer if these are larger than 192 x 192: 4 of 512 x 512.
+    """
+    size = min(32, max(1, _PIXELS // slices[0, ..., 0].size))
+    return np.concatenate([function(slices[i : i + size]) for i in range(0, len(slices), size)])
 
 
 def restore(probabilities, case):

@@ -54,21 +54,15 @@ def predict(slices, layout, function, frequencies):
       The probabilities, and the share of the scan that no tile covers.
     """
     rows, columns, grid, own, oriented = layout
-
-    def of_tiles(images):
-        return tiles.blend(partial(inference.in_batches, function), images, rows, columns)
-
-    if len(rows.starts) == len(columns.starts) == 1 and layout.whole:
-        restored = preprocess.restore(of_tiles(slices), grid, own)
-        return np.clip(restored, 0, 1, out=restored), 0.0
+    network = partial(inference.in_batches, function)
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
     target = turned(found, scans.code(own.direction), scans.code(oriented.direction))
     pixels = max(rows.size * columns.size, oriented.size[0] * oriented.size[1])
     unseen, count = 0, max(1, _BLOCK // (pixels * len(frequencies)))
     for start in range(0, len(slices), count):
-        block = slices[start : start + count]
+        block = tiles.blend(network, slices[start : start + count], rows, columns)
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]
-        restored = preprocess.restore(of_tiles(block), *pair)
+        restored = preprocess.restore(block, *pair)
         if not layout.whole:
             outside = _outside(*pair)
             restored[outside] = frequencies
