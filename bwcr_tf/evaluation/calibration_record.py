@@ -18,12 +18,14 @@ def make(predict, cases, spec, choice, coverage, old=None):
         choice `none` and a coverage of zero, none are used.
       spec: training.run_folder.RunSpec.
       choice: of calibration_choice.choose; None keeps the map of the record `old`.
-      coverage: of the intervals; None is that of `old`, or COVERAGE; zero leaves them out.
+      coverage: of the intervals; zero leaves them out, so that `volumes` is None. None is that of
+        the record `old`, or COVERAGE where it is of a version without intervals.
     """
     part = spec.calibration_part
     own = cases[part] if cases else ()
     if coverage is None:
-        coverage = (old or {}).get("volumes", {}).get("coverage", COVERAGE)
+        volumes = (old or {}).get("volumes", {"coverage": COVERAGE})
+        coverage = volumes["coverage"] if volumes else 0
     if not own and (choice not in (None, "none") or coverage):
         raise DataError(
             "no subjects to calibrate on; expected some that no run trained on, or "
@@ -33,6 +35,7 @@ def make(predict, cases, spec, choice, coverage, old=None):
         record = {key: value for key, value in old.items() if key != "volumes"}
     else:
         record = calibration_choice.choose(choice, predict, own, part)
+    record["volumes"] = None
     if coverage:
         found = calibration_choice.to_map(record, spec.settings.num_classes)
         maps = volume_choice.held_out_maps(found, predict, own)

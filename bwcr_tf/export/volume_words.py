@@ -13,9 +13,9 @@ volumes, and what was promised, in per cent; mean width in ml."""
 
 def promise(record):
     """What the intervals of a calibration's record promise, and when."""
-    if "volumes" not in record:
+    found = record.get("volumes")
+    if not found:
         return "It gives no intervals of volumes."
-    found = record["volumes"]
     level = conformal.level(len(found["subjects"]), found["coverage"])
     text = (
         f"Intervals of volumes promise {100 * conformal.rounded_down(level):.1f} % of subjects "
@@ -30,7 +30,7 @@ def promise(record):
 def table(record, summary):
     """The measured volumes of test subjects as Markdown; empty unless they are of the record."""
     found = summary.get("volumes")
-    if not found or "volumes" not in record:
+    if not found or not record.get("volumes"):
         return ""
     if found["rules"] != volume_scores.to_json(record["volumes"]):
         return ""

@@ -156,7 +156,14 @@ def test_record_has_the_map_then_the_volumes(cases, spec):
     assert again["volumes"]["coverage"] == 0.5 and again["choice"] == "none"
     kept = calibration_record.make(predict, parts, spec, "temperature", None, again)
     assert kept["volumes"]["coverage"] == 0.5 and kept["kind"] == "temperature"
-    assert "volumes" not in calibration_record.make(predict, None, spec, None, 0, record)
+    without = calibration_record.make(predict, None, spec, None, 0, record)
+    assert without["volumes"] is None
+    assert (
+        calibration_record.make(predict, None, spec, "none", None, without)["volumes"] is None
+    )
+    earlier = {key: value for key, value in without.items() if key != "volumes"}
+    made = calibration_record.make(predict, parts, spec, "none", None, earlier)
+    assert made["volumes"]["coverage"] == calibration_record.COVERAGE
 
 
 def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
