@@ -5,6 +5,7 @@ import numpy as np
 SETTINGS = {  # by the names of our flags and of preprocess.Settings
     "test subjects": "50 or 30", "steps": "50000", "batch_size": "16", "learning_rate": "0.0001",
     "size": "192", "pixel_mm": "1.33 or 0.625", "width": "16 (authors' code)", "radius": "10.0",
+    "n4_shrink": "not said", "mixed_precision": "not said", "labels": "first",
 }  # fmt: skip
 METRICS = ("Dice", "ECE", "TACE×10")
 

@@ -98,7 +98,8 @@ def settings_table(found):
     rows = []
     for dataset, some in scored_runs.group(found, "dataset").items():
         ours = [
-            run.flags
+            {"mixed_precision": "False", "labels": "first"}  # of versions without these flags
+            | run.flags
             | dataclasses.asdict(run.spec.settings)
             | {"test subjects": len(run.spec.test)}
             for run in some

@@ -40,6 +40,14 @@ def test_a_method_without_r_is_not_another_setting(tmp_path):
     assert row["radius"] == "10.0" and row["width"] == "" and row["steps"] == "2000"
 
 
+def test_runs_of_another_precision_are_another_setting(tmp_path):
+    earlier, other = scored_runs.load(write_runs(tmp_path))[:2]
+    other = other._replace(flags=other.flags | {"mixed_precision": "True", "labels": "mean"})
+    table = tables.settings_table([earlier, other])
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert row["mixed_precision"] == "False and True" and row["labels"] == "first and mean"
+
+
 def test_winner_of_equal_means_has_the_lower_sd():
     a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
     assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
