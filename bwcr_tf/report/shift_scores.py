@@ -47,25 +47,39 @@ def _by_shift(found):
     """
     result = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in found:
-        shifts = set()
-        for path in sorted(run.folder.glob("shifts/*/summary.json")):
-            try:
-                summary = json.loads(path.read_text("utf-8"))
-                shift, severity = summary["shift"]
-                SHIFTS[shift].values[severity - 1]
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise DataError(f"{path}: not the summary of a shift ({error!r})") from error
-            if _map(summary) and _map(summary) != _map(run.summary):
-                errors.warn(
-                    f"{path}: calibrated by another map than the run's scores; left out, "
-                    f"until evaluate.py --shift={shift}:{severity} is run again"
-                )
-                del summary["scores_calibrated"]
+        summaries = [_read(path) for path in sorted(run.folder.glob("shifts/*/summary.json"))]
+        _leave_out_other_maps(run, summaries)
+        for summary in summaries:
+            shift, severity = summary["shift"]
             result[shift][severity].append(summary)
-            shifts.add(shift)
-        for shift in shifts:
+        for shift in {summary["shift"][0] for summary in summaries}:
             result[shift][0].append(run.summary)
     return {shift: result[shift] for shift in SHIFTS if shift in result}
+
+
+def _read(path):
+    """The summary.json of a shift."""
+    try:
+        summary = json.loads(path.read_text("utf-8"))
+        shift, severity = summary["shift"]
+        SHIFTS[shift].values[severity - 1]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: not the summary of a shift ({error!r})") from error
+    return summary
+
+
+def _leave_out_other_maps(run, summaries):
+    """Deletes the calibrated scores that are after another map than the Run's, with a warning."""
+    own = _map(run.summary)
+    others = [each for each in summaries if own and _map(each) and _map(each) != own]
+    for summary in others:
+        del summary["scores_calibrated"]
+    if others:
+        shifts = ",".join("{}:{}".format(*each["shift"]) for each in others)
+        errors.warn(
+            f"{run.folder}: its shifted scores are calibrated by another map than its others; "
+            f"left out, until evaluate.py --shift={shifts} is run again"
+        )
 
 
 def _map(summary):
