@@ -45,9 +45,8 @@ def differences(methods):
     """{`BWCR − ...`: differences by subject of the TESTED metrics} for all other methods."""
     kind = ("annotators", "annotators")
     return {
-        f"BWCR − {name}": scored_runs.differences(methods["BWCR"], found, kind, TESTED)
-        for name, found in methods.items()
-        if "BWCR" in methods and name != "BWCR"
+        f"{ours} − {name}": scored_runs.differences(methods[ours], methods[name], kind, TESTED)
+        for ours, name in tables.pairs("BWCR", methods)
     }
 
 
@@ -103,7 +102,8 @@ def verdicts(found):
                 f"BWCR's ECE against the fractions minus DA's is {tables.interval(ece)} points, "
                 f"at a Dice difference of {tables.interval(dice)}. "
             )
-        yield line + ranking([name for name in methods if name != "BWCR"], tests.values())
+        others = [name for _, name in tables.pairs("BWCR", methods)]
+        yield line + ranking(others, tests.values())
 
 
 def ranking(others, tests):

@@ -84,18 +84,22 @@ def setting_blocks(setting, methods, folder):
 
 def test_tables(setting, methods):
     """BWCR against all others, CR against the rest, and BWCR against all calibrated."""
-    tests = {}
-    for title, ours, left_out in (("Tests", "BWCR", ()), ("Tests of CR", "CR", ("BWCR",))):
-        tests[title] = {
-            f"{ours} − {name}": scored_runs.differences(methods[ours], found)
-            for name, found in methods.items()
-            if ours in methods and name not in (ours, *left_out)
+    pairs = tables.pairs("BWCR", methods)
+    own = {"BWCR", *(ours for ours, _ in pairs)}
+    of_cr = [pair for pair in tables.pairs("CR", methods) if pair[1] not in own]
+    tests = {
+        title: {
+            f"{ours} − {name}": scored_runs.differences(methods[ours], methods[name])
+            for ours, name in some
         }
+        for title, some in (("Tests", pairs), ("Tests of CR", of_cr))
+    }
+    ours_too = pairs + [(name, name) for name in methods if name in own]
     tests["Tests against post-hoc calibration"] = {
-        f"BWCR − ({name} calibrated)": scored_runs.differences(
-            methods["BWCR"], found, ("rows", "calibrated")
+        f"{ours} − ({name} calibrated)": scored_runs.differences(
+            methods[ours], methods[name], ("rows", "calibrated")
         )
-        for name, found in methods.items()
-        if "BWCR" in methods and all(run.calibrated for run in found)
+        for ours, name in sorted(ours_too, key=lambda pair: [*methods].index(pair[1]))
+        if all(run.calibrated for run in methods[name])
     }
     return [tables.test_table(f"{t}, {setting}", rows) for t, rows in tests.items() if rows]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from bwcr_tf.evaluation import significance
-from bwcr_tf.report import page, published, scored_runs
+from bwcr_tf.report import names, page, published, scored_runs
 
 
 def score_table(title, first, groups, metrics, note):
@@ -112,6 +112,19 @@ def settings_table(found):
     rows.append(["the paper", "", *published.SETTINGS.values()])
     note = "Two values in a cell: runs of different settings are mixed and are not comparable."
     return page.Table("Settings", ["data set", "runs", *published.SETTINGS], rows, note)
+
+
+def pairs(ours, methods):
+    """Pairs of titles (ours, other) that are compared, of {title: Runs}.
+
+    A network is compared with a network, an ensemble with ours of as many members.
+    """
+    if ours not in methods:
+        return []
+    kind = {name: (*names.members(f[0].method), f[0].labels) for name, f in methods.items()}
+    own = {n: name for name, (m, n, labels) in kind.items() if (m, 1, labels) == kind[ours]}
+    others = {name: n for name, (_, n, _) in kind.items() if name not in own.values()}
+    return [(own[n], name) for name, n in others.items() if n in own]
 
 
 def test_table(title, found, metrics=scored_runs.TESTED):

@@ -48,6 +48,16 @@ def test_runs_of_another_precision_are_another_setting(tmp_path):
     assert row["mixed_precision"] == "False and True" and row["labels"] == "first and mean"
 
 
+def test_ensembles_are_compared_with_ensembles_of_as_many_members(tmp_path):
+    for method in ("bwcr", "bwcrx3", "da", "dax3", "dax2", "cr"):
+        write_run(tmp_path, method, 1, [0.1] * 3)
+    methods = scored_runs.group(scored_runs.load(tmp_path), "label")
+    expected = [("BWCR", "CR"), ("BWCR", "DA"), ("BWCR × 3", "DA × 3")]
+    assert sorted(tables.pairs("BWCR", methods)) == expected
+    del methods["BWCR"]
+    assert tables.pairs("BWCR", methods) == []
+
+
 def test_winner_of_equal_means_has_the_lower_sd():
     a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
     assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
