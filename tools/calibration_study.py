@@ -29,9 +29,8 @@ SCORES = {"ECE": (100, 1), "TACE": (100, 1), "NLL": (1000, 1), "Brier": (1e4, 1)
 def cases_of(arguments, folder):
     """(part, calibration Cases, test Cases, number of classes) of a run."""
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    calibration_choice.load(
-        folder, spec.settings.num_classes
-    )  # or it is not trained to its end
+    # raises DataError for a run that is not trained to its end
+    calibration_choice.load(folder, spec.settings.num_classes)
     directory = arguments.data_dir or run_folder.data_dir(flags)
     part = "calibration" if getattr(spec, "calibration", ()) else "validation"
     subjects = spec.subjects(part, directory)

@@ -42,9 +42,8 @@ def cases_of(folder, arguments):
     from bwcr_tf.training import labels, run_folder
 
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    calibration_choice.load(
-        folder, spec.settings.num_classes
-    )  # or it is not trained to its end
+    # raises DataError for a run that is not trained to its end
+    calibration_choice.load(folder, spec.settings.num_classes)
     spec = dataclasses.replace(spec, calibration=())
     directory = arguments.data_dir or run_folder.data_dir(flags)
     seen = {*spec.training, *spec.validation, *spec.test}
