@@ -68,11 +68,17 @@ def make_network(setup):
     return unet.build_unet(setup.shape, NUM_CLASSES, setup.width, dtype)
 
 
+def make_trainer(setup, method, network=None, kind=Trainer):
+    """A compiled trainer of a method."""
+    trainer = kind(network or make_network(setup), method)
+    trainer.compile(keras.optimizers.Adam(1e-4), jit_compile=setup.jit)
+    trainer.optimizer.build(trainer.network.trainable_variables)
+    return trainer
+
+
 def make_step(setup, method, network=None, kind=Trainer, steps=1):
     """`steps` training steps of a method on one fixed batch, as fit runs them: a function."""
-    trainer = kind(network or make_network(setup), method)
-    trainer.compile(keras.optimizers.Adam(1e-4), jit_compile=False)
-    trainer.optimizer.build(trainer.network.trainable_variables)
+    trainer = make_trainer(setup, method, network, kind)
     batch = next(iter(batches(setup, method, 1)))
 
     @tf.function(jit_compile=setup.jit)
