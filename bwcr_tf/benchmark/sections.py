@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from bwcr_tf import unet
 from bwcr_tf.benchmark import step_parts, workloads
+from bwcr_tf.benchmark.fitting import fit as fit
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 
 STEPS_PER_CALL = 10  # of the variant
-UNTIMED = 20  # steps of fit: the first is compiled, the next use up what was made meanwhile
 
 
 def describe(setup):
@@ -91,41 +91,6 @@ def pipeline_seconds(setup, count=30):
     started = time.perf_counter()
     done = sum(1 for _ in found)
     return (time.perf_counter() - started) / done
-
-
-def fit(setup):
-    """`repeats` steps of training with all around them, on new batches and again on one of them.
-
-    The second has no batch to wait for: the difference is the time that a step waits.
-    """
-    if not setup.jit:  # as training does
-        tf.config.experimental.enable_op_determinism()
-    table = {}
-    for name in ("da", "bwcr"):
-        new = workloads.batches(setup, METHODS[name], setup.repeats + UNTIMED)
-        same = new.take(1).cache().repeat(setup.repeats + UNTIMED)
-        trainer = workloads.make_trainer(setup, METHODS[name])
-        seconds, alone = (fit_seconds(trainer, batches) for batches in (new, same))
-        table[f"{name}: step of fit, ms"] = 1000 * seconds
-        table[f"{name}: images/s"] = setup.batch_size / seconds
-        table[f"{name}: step of fit on one batch, ms"] = 1000 * alone
-        table[f"{name}: share that a step waits, %"] = 100 * (1 - alone / seconds)
-    for device in tf.config.list_logical_devices("GPU"):
-        peak = tf.config.experimental.get_memory_info(device.name)["peak"]
-        table["peak memory of the GPU, MB"] = peak / 1e6
-    return table
-
-
-def fit_seconds(trainer, batches):
-    """Seconds a step of `fit`, the first steps left out; as in training, each loss is looked at."""
-    ends = []
-
-    def look(_, logs):
-        ends.append((float(logs["loss"]), time.perf_counter())[1])
-
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
-    trainer.fit(batches, callbacks=[callback], verbose=0, shuffle=False)
-    return (ends[-1] - ends[UNTIMED - 1]) / (len(ends) - UNTIMED)
 
 
 def variants(setup):

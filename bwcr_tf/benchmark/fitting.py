@@ -1,0 +1,46 @@
+"""The benchmark's section `fit`: steps of training with their input, by Keras' fit."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from bwcr_tf.benchmark import workloads
+from bwcr_tf.methods import METHODS
+
+UNTIMED = 20  # steps: the first is compiled, the next use up what was made meanwhile
+
+
+def fit(setup):
+    """`repeats` steps of training with all around them, on new batches and again on one of them.
+
+    The second has no batch to wait for: the difference is the time that a step waits.
+    """
+    if not setup.jit:  # as training does
+        tf.config.experimental.enable_op_determinism()
+    table = {}
+    for name in ("da", "bwcr"):
+        new = workloads.batches(setup, METHODS[name], setup.repeats + UNTIMED)
+        same = new.take(1).cache().repeat(setup.repeats + UNTIMED)
+        trainer = workloads.make_trainer(setup, METHODS[name])
+        seconds, alone = (fit_seconds(trainer, batches) for batches in (new, same))
+        table[f"{name}: step of fit, ms"] = 1000 * seconds
+        table[f"{name}: images/s"] = setup.batch_size / seconds
+        table[f"{name}: step of fit on one batch, ms"] = 1000 * alone
+        table[f"{name}: share that a step waits, %"] = 100 * (1 - alone / seconds)
+    for device in tf.config.list_logical_devices("GPU"):
+        peak = tf.config.experimental.get_memory_info(device.name)["peak"]
+        table["peak memory of the GPU, MB"] = peak / 1e6
+    return table
+
+
+def fit_seconds(trainer, batches):
+    """Seconds a step of `fit`, the first steps left out; as in training, each loss is looked at."""
+    ends = []
+
+    def look(_, logs):
+        ends.append((float(logs["loss"]), time.perf_counter())[1])
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    trainer.fit(batches, callbacks=[callback], verbose=0, shuffle=False)
+    return (ends[-1] - ends[UNTIMED - 1]) / (len(ends) - UNTIMED)
