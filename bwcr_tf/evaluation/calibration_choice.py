@@ -9,6 +9,7 @@ from bwcr_tf import metrics
 from bwcr_tf.evaluation import calibration, significance
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
+from bwcr_tf.system.progress import Progress
 
 NAMES = "calibration.json", "temperature.json"  # the second is of runs of earlier versions
 _FEWEST = 3  # subjects of which a mean and its standard error say something
@@ -33,7 +34,8 @@ def choose(choice, predict, cases, part="validation"):
     subjects = join(predict, cases)
     samples = {name: calibration.sample(*pixels) for name, pixels in subjects.items()}
     kinds = calibration.PARAMETERS if choice == "auto" else (choice,)
-    gains = {kind: held_out(kind, subjects, samples) for kind in kinds}
+    progress = Progress("calibration", len(kinds) * len(subjects))
+    gains = {kind: held_out(kind, subjects, samples, progress.advance) for kind in kinds}
     kind = largest(gains) if choice == "auto" else choice
     record |= {
         "kind": kind,
@@ -49,12 +51,13 @@ def choose(choice, predict, cases, part="validation"):
     return record
 
 
-def held_out(kind, subjects, samples):
+def held_out(kind, subjects, samples, done=lambda: None):
     """What each subject gains by the map fitted on all the others.
 
     Args:
       subjects: {name: (probabilities, targets)}, both [N, C], over all pixels.
       samples: {name: calibration.Sample} of the same pixels.
+      done: called after each subject.
 
     Returns:
       The fall of the negative log-likelihood and of TACE, two arrays by subject; both are empty
@@ -67,6 +70,7 @@ def held_out(kind, subjects, samples):
             after = calibration.apply(calibration.fit(kind, others), probabilities)
             before, after = (_scores(p, targets) for p in (probabilities, after))
             gains.append(np.subtract(before, after))
+        done()
     return np.reshape(gains, (-1, 2)).T
 
 

@@ -124,17 +124,20 @@ def test_penalty_is_of_off_diagonal_weights_and_intercepts_alone():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fit_to_the_thinned_sure_pixels_is_the_fit_to_all(kind, monkeypatch):
+@pytest.mark.parametrize(("most", "share", "error"), [(60_000, 0.6, 0.006), (8000, 0.4, 0.04)])
+def test_fit_to_every_kth_pixel_is_the_fit_to_all(kind, most, share, error, monkeypatch):
     rng = np.random.default_rng(4)
     logits = rng.normal(0, 6, (60_000, 3))
     p, targets = special.softmax(1.5 * logits, -1), draw(rng, special.softmax(logits, -1))
+    monkeypatch.setattr(calibration, "_MOST", most)
     thinned = calibration.sample(p, targets)
-    monkeypatch.setattr(calibration, "_MOST", len(p))
+    for name in ("_MOST", "_MOST_SURE"):
+        monkeypatch.setattr(calibration, name, len(p))
     whole = calibration.sample(p, targets)
-    assert len(thinned.mass) < 0.6 * len(whole.mass) == 0.6 * len(p)
+    assert len(thinned.mass) < share * len(whole.mass) == share * len(p)
     assert thinned.mass.sum() == pytest.approx(1) == whole.mass.sum()
     found = [calibration.fit(kind, [part]) for part in (thinned, whole)]
-    np.testing.assert_allclose(*(calibration.apply(f, p) for f in found), atol=0.006)
+    np.testing.assert_allclose(*(calibration.apply(f, p) for f in found), atol=error)
 
 
 def test_subjects_count_alike_however_many_pixels_they_have():
