@@ -1,0 +1,41 @@
+import csv
+
+import paired_tests
+import pytest
+
+from bwcr_tf.system.errors import DataError
+
+
+def write(folder, dice, name="scores.csv"):
+    """A run's scores with {(subject, volume): Dice} of the whole; each structure has a Dice of 0."""
+    folder.mkdir(parents=True)
+    with (folder / name).open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["subject", "volume", "class", *paired_tests.METRICS])
+        for (subject, volume), value in dice.items():
+            rows.writerow([subject, volume, "LV", 0, "", 0, "", ""])
+            rows.writerow([subject, volume, "all", value, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_subject_counts_once_and_only_in_runs_and_volumes_that_both_have(tmp_path):
+    ours = {("a", "ED"): 0.9, ("a", "ES"): 0.5, ("b", "ED"): 0.6, ("c", "ED"): 0.8}
+    others = {("a", "ED"): 0.7, ("a", "ES"): 0.5, ("b", "ED"): 0.4, ("c", "ED"): 0.5}
+    write(tmp_path / "A/run1", ours)
+    write(tmp_path / "A/run2", {("a", "ED"): 0.0})
+    write(tmp_path / "B/run1", others | {("d", "ED"): 0.0}, "other.csv")
+    found = paired_tests.scores(tmp_path / "A", "scores.csv")
+    line = list(paired_tests.lines(found, paired_tests.scores(tmp_path / "B", "other.csv")))[1]
+    # a: (0.2 + 0) / 2, b: 0.2, c: 0.3; of 2^3 flips of signs, two are as far from 0
+    assert line.split() == ["dice", "70.00", "52.50", "+20.00", "[+10.00,", "+30.00]", "0.2500"]
+
+
+def test_results_without_anything_in_common_are_refused(tmp_path):
+    write(tmp_path / "A/run1", {("a", "ED"): 0.9})
+    write(tmp_path / "B/run2", {("a", "ED"): 0.9})
+    found = [paired_tests.scores(tmp_path / name, "scores.csv") for name in "AB"]
+    with pytest.raises(
+        DataError, match="dice: A and B have no scored volume of a run in common"
+    ):
+        list(paired_tests.lines(*found))
+    with pytest.raises(DataError, match="no run.*/scores_last.csv there"):
+        paired_tests.scores(tmp_path / "A", "scores_last.csv")
