@@ -7,7 +7,7 @@ from bwcr_tf.system.errors import DataError
 
 
 def write(folder, dice, name="scores.csv"):
-    """A run's scores with {(subject, volume): Dice} of the whole; each structure has a Dice of 0."""
+    """A run's scores of {(subject, volume): Dice} over all structures; of each one it is 0."""
     folder.mkdir(parents=True)
     with (folder / name).open("w", newline="") as file:
         rows = csv.writer(file)
