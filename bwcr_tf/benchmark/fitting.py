@@ -39,7 +39,8 @@ def fit_seconds(trainer, batches):
     ends = []
 
     def look(_, logs):
-        ends.append((float(logs["loss"]), time.perf_counter())[1])
+        float(logs["loss"])  # waits for the step
+        ends.append(time.perf_counter())
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
     trainer.fit(batches, callbacks=[callback], verbose=0, shuffle=False)

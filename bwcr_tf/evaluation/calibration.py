@@ -18,11 +18,8 @@ from scipy import optimize
 
 PENALTY = 0.01  # of Dirichlet's off-diagonal weights and intercepts, each times a mean square
 _TINY = np.finfo(np.float32).tiny  # what vanishing probabilities are taken for
-_SURE = 0.99
-_MOST_SURE, _MOST = (
-    10_000,
-    100_000,
-)  # about so many of a subject's sure and other pixels are kept
+_SURE = 0.99  # a pixel's label has such a probability
+_MOST_SURE, _MOST = 10_000, 100_000  # about so many sure and other pixels of a subject are kept
 
 
 class Map(NamedTuple):
