@@ -3,9 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-PAPER_SIZE = (
-    192  # pixels across the paper's grid (Sec. 4), for which lengths in pixels are given
-)
+# Pixels across the paper's grid (Sec. 4), for which lengths in pixels are given
+PAPER_SIZE = 192
 
 
 def grid_scale(shape):

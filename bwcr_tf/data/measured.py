@@ -6,9 +6,7 @@ from scipy import ndimage
 
 from bwcr_tf.data.formats import Mismatch
 
-_PADDING = (
-    "padding"  # key of a sitk.Image's metadata: the value of pixels that are not measured
-)
+_PADDING = "padding"  # in a sitk.Image's metadata: the value of pixels that are not measured
 BORDER = 0.02  # the share of all pixels above which a constant border counts as one
 RANGES = 5  # how many times the range of 99.8 % of the pixels the others may span
 
