@@ -85,12 +85,6 @@ def nearest_axes(axes):
     return left @ right
 
 
-def check_finite(pixels):
-    """Raises where an array has values that are NaN or infinite."""
-    if wrong := np.count_nonzero(~np.isfinite(pixels)):
-        raise Mismatch(f"{wrong} pixels are NaN or infinite")
-
-
 def _nifti_pixels(path, reader, size):
     """Bytes of pixels in a NIfTI file, where `size` are needed, and which pixels are NaN.
 

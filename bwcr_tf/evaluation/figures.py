@@ -4,9 +4,9 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from bwcr_tf.system import files  # noqa: E402
+from bwcr_tf.system import files
 
 _LEGEND_INSIDE = 8  # lines: the names of more stand beside the axes
 _COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
