@@ -5,8 +5,6 @@ import json
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
 from bwcr_tf.data import datasets
 from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import names, published
@@ -173,16 +171,6 @@ def by_volume(found, column, rows="rows"):
             if column in row and (row["class"] != "all") == of_classes:
                 values[row["subject"], row["volume"], run.number].append(row[column])
     return {k: v[0] if len(v) == 1 else significance.mean(v) for k, v in values.items()}
-
-
-def by_structure(found, column):
-    """{(subject, volume, class): mean over runs} of a column of scores.csv; NaN if one run's is."""
-    values = collections.defaultdict(list)
-    for run in found:
-        for row in run.rows:
-            if row["class"] != "all" and column in row:
-                values[row["subject"], row["volume"], row["class"]].append(row[column])
-    return {key: float(np.mean(value)) for key, value in values.items()}
 
 
 def differences(found, reference, tables=("rows", "rows"), metrics=TESTED):

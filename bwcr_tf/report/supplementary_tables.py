@@ -1,5 +1,7 @@
 """The tables of a report that the paper does not have."""
 
+import collections
+
 import numpy as np
 from scipy import stats
 
@@ -28,7 +30,7 @@ _HD95 = scores.METRICS["hd95_mm"]
 
 def _hd95_columns(heading, methods):
     """HD95 of {method: Runs} on the structures that none missed, and how many each missed."""
-    found = {name: scored_runs.by_structure(some, "hd95_mm") for name, some in methods.items()}
+    found = {name: _by_structure(some, "hd95_mm") for name, some in methods.items()}
     measured = [
         {k for k, v in each.items() if not np.isnan(v)} for each in found.values() if each
     ]
@@ -45,6 +47,16 @@ def _hd95_columns(heading, methods):
     ]
     yield [f"{heading} {arrowed(_HD95)}".strip(), *texts]
     yield [f"{heading} missed".strip(), *missed]
+
+
+def _by_structure(found, column):
+    """{(subject, volume, class): mean over runs} of a column of scores.csv; NaN if one run's is."""
+    values = collections.defaultdict(list)
+    for run in found:
+        for row in run.rows:
+            if row["class"] != "all" and column in row:
+                values[row["subject"], row["volume"], row["class"]].append(row[column])
+    return {key: float(np.mean(value)) for key, value in values.items()}
 
 
 def temperature_table(setting, methods):
