@@ -18,7 +18,7 @@ def define_flags():
         "weights",
         "best",
         ["best", "last"],
-        "Averages of the best validation, or of the last step (scores_last.csv).",
+        "Averages of the best validation, or of the last step (scores*_last.csv).",
     )
     flags.DEFINE_list(
         "shift",
@@ -112,10 +112,17 @@ def print_scores(folder, result):
     if "volumes" in result:
         print(f"\n{volume_scores.to_text(result['volumes'])}")
     if "annotators" in result:
-        print("\nagainst all annotators, or the true probabilities:")
-        print(scores.to_text(result["annotators"]["scores"], tuple(scores.ALL_METRICS)))
+        print_annotators(result["annotators"])
     tables = ", ".join(sorted(path.name for path in folder.glob("scores*.csv")))
     print(f"{folder}/: {tables}, summary.json, MODEL_CARD.md, figures/")
+
+
+def print_annotators(summary):
+    """Prints what `scores.summarize` made of scores against all annotators."""
+    from bwcr_tf.evaluation import scores
+
+    print("\nagainst all annotators, or the true probabilities:")
+    print(scores.to_text(summary["scores"], tuple(scores.ALL_METRICS)))
 
 
 def evaluate_last(folder, cases, classes):
@@ -124,9 +131,12 @@ def evaluate_last(folder, cases, classes):
     from bwcr_tf.training import checkpoints
 
     predict = inference.predictor(checkpoints.load_last(folder))
-    rows = scoring.score_each(predict, cases, classes)
+    rows, against_all = scoring.score_each(predict, cases, classes)
     scores.write(folder / "scores_last.csv", rows)
     print(scores.to_text(scores.summarize(rows, classes)["scores"]))
+    if against_all:
+        scores.write(folder / "scores_annotators_last.csv", against_all, scores.ALL_METRICS)
+        print_annotators(scores.summarize(against_all, classes))
 
 
 def evaluate_shifted(folder, subjects, spec, cache_dir, wanted):

@@ -50,7 +50,11 @@ def score_all(predict, found, cases, classes, rules=None, first=True):
 
 
 def score_each(predict, cases, classes):
-    """Rows of a table of scores: of each volume, each class and all of them."""
-    return [
-        row for case in cases for row in inference.score(predict(case.image), case, classes)
-    ]
+    """Rows of scores.csv, and of scores_annotators.csv for volumes of which the truth is known."""
+    rows, against_all = [], []
+    for case in cases:
+        probabilities = predict(case.image)
+        rows += inference.score(probabilities, case, classes)
+        if truth.known(case):
+            against_all += annotators.score(probabilities, case, classes)
+    return rows, against_all

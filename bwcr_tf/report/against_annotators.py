@@ -1,7 +1,14 @@
 """The section *Against the annotators*: scores against the fractions of several annotators."""
 
 from bwcr_tf.evaluation import scores, significance
-from bwcr_tf.report import curves, network_figures, page, scored_runs, tables
+from bwcr_tf.report import (
+    curves,
+    network_figures,
+    page,
+    scored_runs,
+    supplementary_tables,
+    tables,
+)
 
 _PER_MILLE = {
     column: scores.METRICS[column]._replace(
@@ -33,12 +40,21 @@ def make_blocks(found, root, folder):
         if tests := differences(methods):
             title = f"Tests against the annotators, {setting}"
             blocks.append(tables.test_table(title, tests, TESTED))
+        if last := having_last(methods):
+            kinds = "annotators", "annotators_last"
+            title = f"{setting}, against the annotators"
+            blocks.append(supplementary_tables.selection_table(title, last, TESTED, kinds))
         blocks += [
             curves.reliability_of_fractions(folder, setting, methods),
             curves.by_agreement(folder, setting, methods),
             *network_figures.annotated_cases(folder, setting, methods, root),
         ]
     return ["## Against the annotators", *blocks] if blocks else []
+
+
+def having_last(methods):
+    """Those of {method: Runs} whose runs are all scored with the averages of the last step."""
+    return {m: found for m, found in methods.items() if all(r.annotators_last for r in found)}
 
 
 def differences(methods):

@@ -31,6 +31,7 @@ class Run(NamedTuple):
     calibrated: list  # of scores_calibrated.csv
     last: list  # of scores_last.csv, the averages of the last step
     annotators: list  # of scores_annotators.csv
+    annotators_last: list
     validations: list  # of validation.csv
     folder: pathlib.Path
 
@@ -112,7 +113,10 @@ def _load_run(folder):
             _rows(folder / f"scores{kind}.csv", expected)
             for kind in ("", "_calibrated", "_last")
         ]
-        tables += [_rows(folder / "scores_annotators.csv", expected, scores.ALL_METRICS)]
+        tables += [
+            _rows(folder / f"scores_annotators{kind}.csv", expected, scores.ALL_METRICS)
+            for kind in ("", "_last")
+        ]
         tables += [validations.read(folder / "validation.csv")]
         if scores.uncalibrated(summary):
             tables[1] = []

@@ -86,16 +86,19 @@ def _maps(found):
     return ", ".join(kinds) or show(scored_runs.average(found, "temperature"), 1, 2)
 
 
-def selection_table(setting, methods):
-    """What the choice of the averages by validation Dice does, against those of the last step."""
+def selection_table(setting, methods, metrics=scored_runs.MAIN, kinds=("rows", "last")):
+    """What the choice of the averages by validation Dice does, against those of the last step.
+
+    `kinds` are the tables of a Run that have the scores of either.
+    """
 
     def cells(found):
-        for metric in scored_runs.MAIN:
-            pair = (scored_runs.by_volume(found, metric.column, k) for k in ("rows", "last"))
+        for metric in metrics:
+            pair = (scored_runs.by_volume(found, metric.column, kind) for kind in kinds)
             means = (significance.mean(values.values()) for values in pair)
             yield " → ".join(show(mean, metric.factor, metric.decimals) for mean in means)
 
-    header = map(arrowed, scored_runs.MAIN)
+    header = map(arrowed, metrics)
     note = "Per cent: averages selected by validation Dice → averages at the last step."
     return page.of_methods(f"Selection, {setting}", methods, header, cells, note)
 

@@ -1,7 +1,7 @@
 import numpy as np
 from report_runs import annotate, write_run, write_runs
 
-from bwcr_tf.report import against_annotators, contents, scored_runs
+from bwcr_tf.report import against_annotators, contents, page, scored_runs
 
 
 def annotated_runs(tmp_path):
@@ -39,6 +39,21 @@ def test_differences_are_those_of_the_scores_against_the_annotators(tmp_path):
     np.testing.assert_allclose(found["BWCR − DA"]["ECE"], [-14, -14])
     np.testing.assert_allclose(found["BWCR − Label smoothing"]["ECE"], [-25, -30])
     np.testing.assert_allclose(found["BWCR − DA"]["NLL×10³"], [0, 0])
+
+
+def test_selection_is_shown_beside_the_last_step_where_all_runs_of_a_method_have_it(tmp_path):
+    runs = annotated_runs(tmp_path)
+    for run in runs:
+        if run.method == "da" or run.number == "2":
+            text = (run.folder / "scores_annotators.csv").read_text()
+            (run.folder / "scores_annotators_last.csv").write_text(
+                text.replace(",0.2,", ",0.5,")
+            )
+    blocks = against_annotators.make_blocks(scored_runs.load(tmp_path), tmp_path, tmp_path)
+    (table,) = [b for b in blocks if isinstance(b, page.Table) and "Selection" in b.title]
+    assert table.header[:2] == ["Method", "ECE ↓"] and [row[0] for row in table.rows] == ["DA"]
+    # ECE of run 1 is 0.2, 0.3, 0.2 and then 0.5, 0.3, 0.5; of run 2 it is 0.3, 0.4, 0.3
+    assert table.rows[0][1] == f"{100 * 1.7 / 6:.1f} → {100 * 2.3 / 6:.1f}"
 
 
 def test_the_verdict_names_what_is_better_and_worse():

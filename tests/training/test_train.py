@@ -157,6 +157,9 @@ def test_several_annotators_are_learnt_and_scored(annotated, tmp_path):
     assert float(rows[-1]["ece"]) == pytest.approx(mean, abs=1e-6)
     assert found["annotators"]["human"]["all"]["dice"]["volumes"] == 2
     assert found["truth"]["levels"]["fraction"] == [0, 0.5, 1]
+    last = evaluate(f"--run_dir={folder}", "--weights=last")  # the only ones validated
+    assert "against all annotators" in last.stdout
+    assert (folder / "scores_annotators_last.csv").read_text() == text
 
 
 def validations_of(folder):
