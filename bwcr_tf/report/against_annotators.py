@@ -37,13 +37,12 @@ def make_blocks(found, root, folder):
     blocks = []
     for setting, methods in settings(found).items():
         blocks += [f"### Against the annotators: {setting}", score_table(setting, methods)]
-        if tests := differences(methods):
-            title = f"Tests against the annotators, {setting}"
-            blocks.append(tables.test_table(title, tests, TESTED))
+        blocks += test_tables(setting, methods, "annotators", "")
         if last := having_last(methods):
             kinds = "annotators", "annotators_last"
             title = f"{setting}, against the annotators"
             blocks.append(supplementary_tables.selection_table(title, last, TESTED, kinds))
+            blocks += test_tables(setting, last, "annotators_last", " at the last step")
         blocks += [
             curves.reliability_of_fractions(folder, setting, methods),
             curves.by_agreement(folder, setting, methods),
@@ -57,11 +56,22 @@ def having_last(methods):
     return {m: found for m, found in methods.items() if all(r.annotators_last for r in found)}
 
 
-def differences(methods):
-    """{`BWCR − ...`: differences by subject of the TESTED metrics} for all other methods."""
-    kind = ("annotators", "annotators")
+def test_tables(setting, methods, rows, when):
+    """The table of tests of BWCR against all others, if there are both: [] or [Table]."""
+    found = differences(methods, rows)
+    title = f"Tests against the annotators{when}, {setting}"
+    return [tables.test_table(title, found, TESTED)] if found else []
+
+
+def differences(methods, rows="annotators"):
+    """{`BWCR − ...`: differences by subject of the TESTED metrics} for all other methods.
+
+    `rows` is the table of a Run that has the scores.
+    """
     return {
-        f"{ours} − {name}": scored_runs.differences(methods[ours], methods[name], kind, TESTED)
+        f"{ours} − {name}": scored_runs.differences(
+            methods[ours], methods[name], (rows, rows), TESTED
+        )
         for ours, name in tables.pairs("BWCR", methods)
     }
 
