@@ -10,7 +10,7 @@ from bwcr_tf.data import datasets, normalization
 from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
 from bwcr_tf.export import calibration_words, volume_words
 from bwcr_tf.system import files
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import run_folder, validations
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 
@@ -23,7 +23,7 @@ For research; not a medical device.
 
 - Data: {dataset} ({source}).
 - Training subjects ({num_training}): {training}.
-- Validation subjects ({num_validation}), for the choice of {chosen}:
+- Validation subjects ({num_validation}), for the choice of weights{step}{chosen}:
   {validation}.
 - Calibration subjects: {calibration}.
 - Split hash {hash} (split.json has the lists, with the {num_test} test subjects).
@@ -87,9 +87,7 @@ def to_markdown(folder):
     own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
     shown = run_folder.training_flags(run_flags)
     return _CARD.format(
-        method=run_flags["method"],
-        ntr=run_flags["ntr"],
-        run=run_flags["run"],
+        **{name: run_flags[name] for name in ("method", "ntr", "run")},
         dataset=spec.dataset,
         source=datasets.DATASETS[spec.dataset].source,
         network=_network(run_flags),
@@ -113,7 +111,8 @@ def to_markdown(folder):
         kind=found.kind,
         map=calibration_words.MAPS[found.kind].format(_inverse(found.weights[0, 0])),
         how=calibration_words.how(record),
-        chosen="weights" if own else "weights and of the calibration",
+        step=validations.in_words(validations.read(folder / "validation.csv")),
+        chosen="" if own else " and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
         scores=to_table(*measured(folder, calibration_choice.to_json(found))),
         volumes=volume_words.table(record, summary_of(folder)),

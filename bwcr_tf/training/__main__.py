@@ -6,7 +6,7 @@ import types
 import numpy as np
 from absl import flags
 
-from bwcr_tf.system import command, quiet, source
+from bwcr_tf.system import command, errors, quiet, source
 
 FLAGS = flags.FLAGS
 
@@ -76,8 +76,22 @@ def main(_):
         choice = options.calibration, options.coverage
         record, _ = saved_model.export_run(folder, *choice, cases)
     print(f"calibration {record['kind']}")
-    print(f"best        validation Dice {best:.3f}")
+    print_best(folder, best)
     print(f"next        python evaluate.py --run_dir={folder}")
+
+
+def print_best(folder, best):
+    """Prints the best validation Dice and the step it is of; warns where that is an early one."""
+    from bwcr_tf.training import validations
+
+    rows = validations.read(folder / "validation.csv")
+    print(f"best        validation Dice {best:.3f}{validations.in_words(rows)}")
+    if validations.is_early(rows):
+        errors.warn(
+            f"{folder}: the weights are of step {validations.selected(rows)}, where validation "
+            "Dice was highest: expect unsure probabilities; compare evaluate.py --weights=last, or "
+            "take another --run, which has other validation subjects"
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
+EARLY = 0.1  # where networks are still unsure of everything; docs/training.md has the trial
 TERMS = ("loss", "supervised", "consistency")  # means over the steps since the last validation
 
 
@@ -49,5 +50,22 @@ def read(path):
 
 
 def selected(rows):
-    """The step whose averages are kept: the best Dice, NaN counting as 0; a later tie wins."""
-    return max(rows, key=lambda row: (np.nan_to_num(row["dice"]), row["step"]))["step"]
+    """The step whose averages are kept: the best Dice, NaN counting as 0; a later tie wins.
+
+    None without rows.
+    """
+    found = max(rows, key=lambda row: (np.nan_to_num(row["dice"]), row["step"]), default={})
+    return found.get("step")
+
+
+def is_early(rows):
+    """Whether the averages that are kept are of the first EARLY of the steps."""
+    return bool(rows) and selected(rows) <= EARLY * rows[-1]["step"]
+
+
+def in_words(rows):
+    """` (step 200 of 5000: hardly trained)`, or less: where the averages that are kept are from."""
+    if not rows:  # of a run of an earlier version, or an ensemble
+        return ""
+    early = ": hardly trained" if is_early(rows) else ""
+    return f" (step {selected(rows)} of {rows[-1]['step']}{early})"

@@ -8,7 +8,7 @@ import pytest
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import volume_scores
 from bwcr_tf.export import model_card
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import run_folder, validations
 
 HEADER = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brier\n"
 
@@ -67,6 +67,18 @@ def test_card_names_the_data_the_flags_and_the_limits(folder):
     ):
         assert text in card, text
     assert "/home" not in card and not {"{", "}"} & set(card)
+
+
+def test_card_says_which_step_was_selected_and_that_it_is_early(folder):
+    assert "for the choice of weights and of" in " ".join(
+        model_card.to_markdown(folder).split()
+    )
+    dice = {100: 0.5, 200: 0.7, 2000: 0.6}
+    validations.write(
+        folder / "validation.csv", [{"step": k, "dice": v} for k, v in dice.items()]
+    )
+    card = " ".join(model_card.to_markdown(folder).split())
+    assert "for the choice of weights (step 200 of 2000: hardly trained) and of" in card
 
 
 def test_scores_are_means_over_subjects_with_intervals(folder):

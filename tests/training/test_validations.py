@@ -3,6 +3,7 @@ import math
 import pytest
 
 from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import __main__ as command
 from bwcr_tf.training import validations
 
 COLUMNS = ["step", "dice_RV", "dice_LV", "dice", "ece", "loss", "supervised", "consistency"]
@@ -45,3 +46,19 @@ def test_what_is_no_table_of_validations_is_refused(text, tmp_path):
 def test_the_selected_step_has_the_best_dice_and_a_later_tie_wins():
     assert validations.selected([row(1, 0.6), row(2, 0.7), row(3, 0.7), row(4, 0.1)]) == 3
     assert validations.selected([row(1, math.nan), row(2, math.nan)]) == 2
+
+
+@pytest.mark.parametrize("best, early", [(100, True), (200, True), (300, False), (2000, False)])
+def test_weights_of_the_first_tenth_of_the_steps_are_warned_of(best, early, tmp_path, capsys):
+    rows = [row(step, 0.7 if step == best else 0.5) for step in range(100, 2001, 100)]
+    validations.write(tmp_path / "validation.csv", rows)
+    command.print_best(tmp_path, 0.7)
+    found = capsys.readouterr()
+    where = f"(step {best} of 2000{': hardly trained' * early})"
+    assert found.out == f"best        validation Dice 0.700 {where}\n"
+    assert (f"{tmp_path}: the weights are of step {best}," in found.err) == early
+
+
+def test_a_run_without_validations_does_not_say_what_it_cannot_know(tmp_path, capsys):
+    command.print_best(tmp_path, 0.7)
+    assert capsys.readouterr() == ("best        validation Dice 0.700\n", "")
