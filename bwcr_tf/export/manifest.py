@@ -28,6 +28,12 @@ def describe(spec, flags):
     }
 
 
+def class_frequencies(description):
+    """Probabilities [C] where nothing is seen: those of the training labels, or uniform."""
+    count = len(description["classes"])
+    return tuple(description.get("class_frequencies") or (1 / count,) * count)
+
+
 def write_manifest(folder, description):
     """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
 

@@ -46,9 +46,9 @@ Calibration {kind}: {map}
   larger scan in overlapping tiles, of which nothing here says how well they do.
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
-- The signature `slices` does no N4, knows no padding, and calls background, for certain, what lies
-  outside the central {extent} mm. Where N4 is named above, its images differ from those of
-  training. bwcr_tf.predict does all of this.
+- The signature `slices` does no N4, knows no padding, and does not look outside the central
+  {extent} mm, where its probabilities are the class frequencies of training. Where N4 is named
+  above, its images differ from those of training. bwcr_tf.predict does all of this.
 - A calibration map is the same for all pixels; single structures may still be off.
 - {promise}
 

@@ -56,17 +56,19 @@ def export(network, folder, description):
 
     Its signature `serving_default` maps image [N, H, W, K] float32 in [0, 1] to a dict of
     probabilities and logits [N, H, W, C] float32 and labels [N, H, W] int32; `slices` is the
-    signature of `serving.raw_server`. In both, probabilities are the softmax of the
-    network's output.
+    signature of `signatures.raw_server`. In both, probabilities are the softmax of the
+    network's output; `slices` gives what lies outside of its grid the class frequencies of
+    training.
     """
     folder = pathlib.Path(folder)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     settings = description["preprocessing"]
-    channels = settings["pixel_mm"], settings.get("windows", (None,))
+    windows = settings.get("windows", (None,))
+    raw = settings["pixel_mm"], windows, manifest.class_frequencies(description)
     try:
         archive = keras.export.ExportArchive()  # model.export cannot name the outputs
         archive.track(network)
-        for name, (function, inputs) in signatures.signatures(network, *channels).items():
+        for name, (function, inputs) in signatures.signatures(network, *raw).items():
             archive.add_endpoint(name, function, input_signature=inputs)
         archive.write_out(temporary, verbose=False)
         manifest.write_manifest(temporary, description)

@@ -5,8 +5,11 @@ import tensorflow as tf
 from bwcr_tf.data import normalization
 
 
-def signatures(network, pixel_mm, windows):
-    """{name: (function, specification of its inputs)} of a SavedModel."""
+def signatures(network, pixel_mm, windows, frequencies):
+    """{name: (function, specification of its inputs)} of a SavedModel.
+
+    Arguments are those of `raw_server`.
+    """
     channels = [len(windows)] if len(windows) > 1 else []
     raw = [
         tf.TensorSpec([None, None, None, *channels], tf.float32, name="image"),
@@ -14,7 +17,7 @@ def signatures(network, pixel_mm, windows):
     ]
     return {
         "serving_default": (server(network), spec(network)),
-        "slices": (raw_server(network, pixel_mm, windows), raw),
+        "slices": (raw_server(network, pixel_mm, windows, frequencies), raw),
     }
 
 
@@ -37,10 +40,11 @@ def server(network):
     return serve
 
 
-def raw_server(network, pixel_mm, windows=(None,)):
+def raw_server(network, pixel_mm, windows, frequencies):
     """The function (image [N, h, w], spacing_mm [2]) -> dict of probabilities and labels.
 
-    Of several channels, image is [N, h, w, K]. `windows` are those of preprocess.Settings.
+    Of several channels, image is [N, h, w, K]. `windows` are those of preprocess.Settings;
+    `frequencies` [C] are the probabilities of pixels that lie outside of the network's grid.
 
     A whole volume of raw slices, rows and columns as in the model's orientation, at any spacing
     (between rows, between columns; as in DICOM). Intensities are rescaled, slices resampled and
@@ -58,9 +62,9 @@ def raw_server(network, pixel_mm, windows=(None,)):
         scaled = tf.stack(list(map(rescale, channels, windows)), axis=-1)
         resampled = tf.einsum("Hh,Ww,nhwk->nHWk", *there, scaled)
         probabilities = tf.nn.softmax(network(resampled, training=False))
-        foreground = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities[..., 1:])
-        background = 1 - tf.reduce_sum(foreground, axis=-1, keepdims=True)
-        probabilities = tf.clip_by_value(tf.concat([background, foreground], axis=-1), 0, 1)
+        seen = tf.einsum("hH,wW->hw", *back)[..., None]  # 1 or 0: the sums of weights
+        probabilities = tf.einsum("hH,wW,nHWc->nhwc", *back, probabilities)
+        probabilities = tf.minimum(probabilities + (1 - seen) * frequencies, 1)
         labels = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         return {"probabilities": probabilities, "labels": labels}
 

@@ -36,14 +36,8 @@ class Model:
     codes: dict  # class -> its code, as coding.read_codes
     channels: tuple[str, ...] = ("image",)
     rules: tuple | None = None  # volumes.Rule of each class, of models that have them
-    class_frequencies: tuple[float, ...] = ()  # of training; empty if they are not known
+    class_frequencies: tuple[float, ...] = ()  # probabilities where nothing is seen
     directions_known: bool | None = None  # of the training scans; None: it is not known
-
-    @property
-    def frequencies(self):
-        """Probabilities of the classes where nothing is seen: how frequent they are, or uniform."""
-        count = len(self.classes) + 1
-        return self.class_frequencies or (1 / count,) * count
 
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
@@ -148,7 +142,7 @@ def load(folder):
             dict(description.get("codes", {})),
             tuple(description.get("channels", ["image"])),
             volume_choice.rules(description.get("volumes"), classes),
-            tuple(description.get("class_frequencies", ())),
+            manifest.class_frequencies(description),
             description.get("directions_known"),
         )
     except DataError:
@@ -180,7 +174,7 @@ def predict_oriented(images, model, mode, max_tiles, path):
     slices = preprocess.on_grid(normalized, layout.grid)
     del normalized
     probabilities, unseen = whole_scan.predict(
-        slices, layout, model.probabilities, model.frequencies
+        slices, layout, model.probabilities, model.class_frequencies
     )
     if unseen:
         errors.warn(

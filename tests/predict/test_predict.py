@@ -218,7 +218,7 @@ def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys):
     assert not segmentation.predict_all({"a": path}, model, tmp_path / "out", max_tiles=1)
     assert "77.0% of the scan lie beyond 1 tiles a slice" in capsys.readouterr().err
     assert "77.0% of the scan" in (tmp_path / "out" / "index.html").read_text("utf-8")
-    assert model.frequencies == (0.25,) * 4  # of a model of an earlier version
+    assert model.class_frequencies == (0.25,) * 4  # of a model of an earlier version
 
 
 def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
