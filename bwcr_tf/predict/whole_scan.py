@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data import preprocess, scans, tiles
 from bwcr_tf.evaluation import inference
-from bwcr_tf.predict import tiles
 
 MAX_TILES = 256  # of a slice
 _BLOCK = 2**23  # probabilities of as many slices as have so many numbers are blended at a time

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bwcr_tf.predict import tiles
+from bwcr_tf.data import tiles
 
 
 @pytest.mark.parametrize(
