@@ -30,6 +30,7 @@ from bwcr_tf.evaluation import (
     inference,
     volume_choice,
     volume_estimator,
+    volume_scans,
     volume_scores,
     volumes,
 )
@@ -71,14 +72,15 @@ def measure(predict, spec, cases, test, first, arguments):
     rules = volume_choice.rules(record["volumes"], spec.classes)
     rows = []
     for case in test:
-        p = calibration.apply(its_map, predict(case.image))
-        rows += volume_scores.score(p, case, rules, spec.classes, first)
+        scan = volume_scans.scan(predict, case, its_map)
+        rows += volume_scores.score(scan, rules, spec.classes, first)
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
 
 def earlier(predict, spec, test):
     """{class: (coverage, of annotators, width in ml)} of p > 0.975 to p > 0.025."""
-    scans = [volume_choice.Scan(case.subject, predict(case.image), case) for case in test]
+    no_map = calibration.identity(len(spec.classes) + 1)
+    scans = [volume_scans.scan(predict, case, no_map) for case in test]
     subjects = [scan.subject for scan in scans]
     result = {}
     for c, name in enumerate(spec.classes, start=1):
@@ -95,7 +97,7 @@ def earlier(predict, spec, test):
 
 def ceiling(test, classes, arguments):
     """{class: rows as of `measure`, of draws} of intervals around the other annotators' mean."""
-    scans = [volume_choice.Scan(c.subject, np.empty((0, len(classes) + 1)), c) for c in test]
+    scans = [volume_scans.Scan(c.subject, np.empty((0, len(classes) + 1)), c) for c in test]
     sizes = [scan.true_sizes() for scan in scans]
     names = list(dict.fromkeys(scan.subject for scan in scans))
     by_subject = functools.partial(

@@ -17,7 +17,7 @@ from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = 5  # of a cached case; raise it when preprocessing changes its result
+_FORMAT = 6  # of a cached case; raise it when preprocessing changes its result
 
 
 def prepare(subjects, settings, cache_dir, workers=None, shift=None):
@@ -125,7 +125,7 @@ def load_case(path):
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
-        for name in ("grid", "original_grid"):
+        for name in {"grid", "original_grid", "plane_grid"} & arrays.keys():
             arrays[name] = preprocess.Grid(*map(tuple, json.loads(str(arrays[name]))))
         return preprocess.Case(
             **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import boundary
-from bwcr_tf.data import channels, scans, shifts
+from bwcr_tf.data import channels, scans, shifts, tiles
 from bwcr_tf.data.grids import Grid
 from bwcr_tf.data.normalization import normalize
 from bwcr_tf.data.settings import Settings
@@ -50,6 +50,13 @@ class Case:
     true_probabilities: np.ndarray | None = None  # [Z, H, W, C] float32
     other_label_maps: np.ndarray = ()  # [K-1, Z, H, W] uint8, of annotators 2 to K
     other_original_label_maps: np.ndarray = ()  # [K-1, ...] uint8
+    plane: np.ndarray | None = None  # [Z, h, w, K]: all of a scan that the grid does not hold
+    plane_grid: Grid | None = None
+
+    @property
+    def whole(self):
+        """The image [Z, h, w, K] that bwcr_tf.predict sees of the scan, and its Grid."""
+        return (self.image, self.grid) if self.plane is None else (self.plane, self.plane_grid)
 
     @property
     def label_maps(self):
@@ -78,6 +85,17 @@ def network_grid(image, settings, shape=None):
     half_mm = [(side - 1) / 2 * settings.pixel_mm for side in (columns, rows)]
     origin = np.array(center) - axes @ (*half_mm, 0)
     return Grid((columns, rows, depth), spacing, tuple(origin), oriented.GetDirection())
+
+
+def plane_grid(image, settings, limit=tiles.LIMIT):
+    """The Grid of tiles of the network's size over `image`, and whether they cover all of it."""
+    oriented = sitk.DICOMOrient(image, settings.orientation)
+    sizes, spacings_mm = (
+        np.array(found[1::-1]) for found in (oriented.GetSize(), oriented.GetSpacing())
+    )
+    extents = (sizes - 1) * spacings_mm / settings.pixel_mm
+    shape, whole = tiles.plan(extents, settings.shape, limit)
+    return network_grid(image, settings, shape), whole
 
 
 def cut_across(grid, settings):
@@ -145,13 +163,14 @@ def preprocess(volume, settings, subject="", shift=None):
     num_classes, place = settings.num_classes, volume.image.is_dir()
     how = num_classes, place, volume.ignore
     labels = [scans.read_label(path, image, *how) for path in volume.labels]
-    grid = network_grid(image, settings)
+    grid, (around, _) = network_grid(image, settings), plane_grid(image, settings)
+    scaled = normalized(images, settings)
     label_map, *others = (resample(label, grid, sitk.sitkNearestNeighbor) for label in labels)
     original_label_map, *original_others = map(sitk.GetArrayFromImage, labels)
     return Case(
         name=volume.name,
         subject=subject,
-        image=network_image(images, settings, grid),
+        image=on_grid(scaled, grid),
         label_map=label_map,
         distance=np.stack([boundary.distance(m, num_classes) for m in label_map]),
         grid=grid,
@@ -160,6 +179,8 @@ def preprocess(volume, settings, subject="", shift=None):
         true_probabilities=_true_probabilities(volume, image, grid, num_classes),
         other_label_maps=np.array(others),
         other_original_label_maps=np.array(original_others),
+        plane=on_grid(scaled, around) if around != grid else None,
+        plane_grid=around if around != grid else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Everything that is fitted to calibration subjects: the map, then the volumes (NumPy)."""
 
-from bwcr_tf.evaluation import calibration_choice, volume_choice
+from bwcr_tf.evaluation import calibration_choice, volume_choice, volume_scans
 from bwcr_tf.system.errors import DataError
 
 COVERAGE = 0.9  # of the intervals of volumes
@@ -42,8 +42,8 @@ def make(predict, cases, spec, choice, coverage, old=None):
         others = [case for other, some in cases.items() if other != part for case in some]
         rest = dict.fromkeys((case.subject for case in others), found)
         record["volumes"] = volume_choice.choose(
-            volume_choice.scans(predict, own, maps),
-            volume_choice.scans(predict, others, rest),
+            volume_scans.scans(predict, own, maps),
+            volume_scans.scans(predict, others, rest),
             coverage,
             spec.classes,
         ) | {"part": part}

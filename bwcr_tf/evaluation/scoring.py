@@ -8,6 +8,7 @@ from bwcr_tf.evaluation import (
     calibration,
     inference,
     truth,
+    volume_scans,
     volume_scores,
 )
 from bwcr_tf.system.progress import Progress
@@ -43,7 +44,8 @@ def score_all(predict, found, cases, classes, rules=None, first=True):
             against_all += annotators.score(probabilities, case, classes)
             human += annotators.score_annotators(case, classes)
         if rules:
-            sizes += volume_scores.score(calibrated, case, rules, classes, first)
+            scan = volume_scans.scan(predict, case, found)
+            sizes += volume_scores.score(scan, rules, classes, first)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()
     return Scores(rows, calibrated_rows, against_all, human, sizes, analysis.pool(sums))

@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import (
     calibration,
     calibration_choice,
     conformal,
-    inference,
     volume_estimator,
     volumes,
 )
@@ -18,50 +16,13 @@ from bwcr_tf.evaluation import (
 DEFAULT = "nested"  # the kind of interval where there are no subjects to choose it on
 
 
-class Scan(NamedTuple):
-    """A labelled scan, with its probabilities on the network's grid: those on its own are large."""
-
-    subject: str
-    network_probabilities: np.ndarray  # [Z, H, W, C]
-    case: preprocess.Case
-
-    def probabilities(self):
-        """[Z, Y, X, C] on the scan's own grid, as bwcr_tf.predict has them.
-
-        Ignored voxels are background for certain, in the label as in the probabilities.
-        """
-        own = np.clip(inference.restore(self.network_probabilities, self.case), 0, 1)
-        num_classes = own.shape[-1]
-        own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
-        return own
-
-    def true_sizes(self):
-        """Voxels [K, C-1] of each foreground class by annotator."""
-        count = self.network_probabilities.shape[-1]
-        maps = self.case.original_label_maps
-        found = [np.bincount(m.ravel(), minlength=count)[1:count] for m in maps]
-        return np.array(found, np.float64)
-
-    def voxel_ml(self):
-        """The volume of a voxel."""
-        return float(np.prod(self.case.original_grid.spacing_mm) / 1000)
-
-
 class Measured(NamedTuple):
-    """What the choice needs of a Scan."""
+    """What the choice needs of a volume_scans.Scan."""
 
     subject: str
     true: np.ndarray  # voxels [C-1], the mean over annotators
     scores: dict  # of a kind: [C-1]
     sizes: dict  # of a region of volume_estimator.REGIONS: voxels [C-1]
-
-
-def scans(predict, cases, maps):
-    """The Scans of Cases after the calibration.Map of each subject."""
-    known = [case for case in cases if case.subject in maps]  # some pixels are not ignored
-    return [
-        Scan(c.subject, calibration.apply(maps[c.subject], predict(c.image)), c) for c in known
-    ]
 
 
 def measure(scan):

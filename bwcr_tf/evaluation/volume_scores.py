@@ -17,20 +17,19 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def score(probabilities, case, rules, classes, first=True):
-    """Rows of scores_volumes.csv of a preprocess.Case; probabilities [Z, H, W, C] after the map.
+def score(found, rules, classes, first=True):
+    """Rows of scores_volumes.csv of a volume_scans.Scan, after the map.
 
     The true volume is annotator 1's or, unless `first`, the mean over annotators: that which the
     rules are of. `annotators_inside`, where there are several, is the fraction of all of them whose
     volume the interval holds.
     """
-    found = volume_choice.Scan(case.subject, probabilities, case)
     own, voxel_ml, drawn = found.probabilities(), found.voxel_ml(), found.true_sizes()
     true = drawn[0] if first else drawn.mean(axis=0)
     rows = []
     for c, (name, rule) in enumerate(zip(classes, rules, strict=True), start=1):
         measured = volumes.measure(own, c, rule)
-        row = {"subject": case.subject, "volume": case.name, "class": name}
+        row = {"subject": found.subject, "volume": found.case.name, "class": name}
         row["true_ml"] = voxel_ml * float(true[c - 1])
         ml = (voxel_ml * value for value in measured)
         row |= dict(zip(COLUMNS[4:8], ml, strict=True))

@@ -42,8 +42,8 @@ Calibration {kind}: {map}
 
 - It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
   slices were cut in another plane is outside what it was trained on.
-- It sees {extent} mm at a time, and was measured on the centre of scans: bwcr_tf.predict covers a
-  larger scan in overlapping tiles, of which nothing here says how well they do.
+- It sees {extent} mm at a time, and all scores but those of volumes are of the centre of scans:
+  bwcr_tf.predict covers a larger scan in overlapping tiles.
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
 - The signature `slices` does no N4, knows no padding, and does not look outside the central

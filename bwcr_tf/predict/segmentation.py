@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.data import channels, normalization, preprocess
+from bwcr_tf.data import channels, normalization, preprocess, tiles
 from bwcr_tf.evaluation import volume_choice
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import (
@@ -44,9 +44,7 @@ class Model:
         return self.signature(image=tf.constant(images))["probabilities"]
 
 
-def predict_all(
-    paths, model, output, mode="auto", write_also=None, max_tiles=whole_scan.MAX_TILES
-):
+def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=tiles.LIMIT):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Args:
@@ -152,7 +150,7 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(images, model, mode="header", max_tiles=whole_scan.MAX_TILES):
+def predict(images, model, mode="header", max_tiles=tiles.LIMIT):
     """Probabilities [Z, Y, X, C] of `predict_oriented`."""
     return predict_oriented(images, model, mode, max_tiles, "scan")[0]
 

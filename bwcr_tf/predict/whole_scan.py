@@ -9,34 +9,24 @@ import SimpleITK as sitk
 from bwcr_tf.data import preprocess, scans, tiles
 from bwcr_tf.evaluation import inference
 
-MAX_TILES = 256  # of a slice
 _BLOCK = 2**23  # probabilities of as many slices as have so many numbers are blended at a time
 
 
 class Layout(NamedTuple):
-    """What is predicted of a scan: its tiles, and the grids that they and the scan lie on."""
+    """What is predicted of a scan: the grids that its tiles and the scan itself lie on."""
 
-    rows: tiles.Axis
-    columns: tiles.Axis
+    tile: tuple[int, int]  # rows, columns
+    whole: bool  # whether the tiles cover the scan
     grid: preprocess.Grid  # of all tiles
     own: preprocess.Grid  # of the scan
     oriented: preprocess.Grid  # of the scan in the model's orientation
 
-    @property
-    def whole(self):
-        """Whether the tiles cover the scan."""
-        return self.rows.whole and self.columns.whole
 
-
-def plan(own, settings, max_tiles):
+def plan(own, settings, max_tiles=tiles.LIMIT):
     """The Layout of a scan on the Grid `own`, with at most `max_tiles` tiles of a slice."""
-    blank = own.blank()
-    oriented = preprocess.Grid.of(sitk.DICOMOrient(blank, settings.orientation))
-    extents = [(n - 1) * mm for n, mm in zip(oriented.size, oriented.spacing_mm, strict=True)]
-    extents = [mm / settings.pixel_mm for mm in extents[1::-1]]
-    rows, columns = tiles.plan(extents, settings.shape, max_tiles)
-    grid = preprocess.network_grid(blank, settings, (rows.size, columns.size))
-    return Layout(rows, columns, grid, own, oriented)
+    oriented = preprocess.Grid.of(sitk.DICOMOrient(own.blank(), settings.orientation))
+    grid, whole = preprocess.plane_grid(own.blank(), settings, max_tiles)
+    return Layout(settings.shape, whole, grid, own, oriented)
 
 
 def predict(slices, layout, function, frequencies):
@@ -52,17 +42,17 @@ def predict(slices, layout, function, frequencies):
     Returns:
       The probabilities, and the share of the scan that no tile covers.
     """
-    rows, columns, grid, own, oriented = layout
+    tile, whole, grid, own, oriented = layout
     network = partial(inference.in_batches, function)
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
     target = turned(found, scans.code(own.direction), scans.code(oriented.direction))
-    pixels = max(rows.size * columns.size, oriented.size[0] * oriented.size[1])
+    pixels = max(grid.size[0] * grid.size[1], oriented.size[0] * oriented.size[1])
     unseen, count = 0, max(1, _BLOCK // (pixels * len(frequencies)))
     for start in range(0, len(slices), count):
-        block = tiles.blend(network, slices[start : start + count], rows, columns)
+        block = tiles.blend(network, slices[start : start + count], tile)
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]
         restored = preprocess.restore(block, *pair)
-        if not layout.whole:
+        if not whole:
             outside = _outside(*pair)
             restored[outside] = frequencies
             unseen += np.count_nonzero(outside)

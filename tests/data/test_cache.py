@@ -34,6 +34,18 @@ def test_prepare_caches_and_rebuilds_what_is_broken(acdc, tmp_path):
         assert old.grid == new.grid and old.original_grid == new.original_grid
 
 
+def test_a_scan_larger_than_the_grid_is_kept_whole(acdc, tmp_path):
+    subjects = datasets.find("acdc", acdc).pool[:1]
+    settings = dataclasses.replace(SETTINGS, size=16)
+    for _ in range(2):
+        case = cache.prepare(subjects, settings, tmp_path, workers=1)[0]
+        rows, columns = case.plane.shape[1:3]
+        assert case.image.shape == (3, 16, 16, 1)
+        assert case.plane_grid.size == (columns, rows, 3) and (rows, columns) > (16, 16)
+        inner = np.s_[:, rows // 2 - 8 : rows // 2 + 8, columns // 2 - 8 : columns // 2 + 8]
+        np.testing.assert_allclose(case.plane[inner], case.image, atol=1e-6)
+
+
 def test_cache_key_depends_on_content_and_settings(acdc):
     first, second = datasets.find("acdc", acdc).pool[0].volumes
     key = cache._key(first, SETTINGS)

@@ -10,6 +10,7 @@ from bwcr_tf.evaluation import (
     calibration_record,
     volume_choice,
     volume_estimator,
+    volume_scans,
     volume_scores,
     volumes,
 )
@@ -46,7 +47,7 @@ def cases():
 
 
 def of_cases(cases):
-    return [volume_choice.Scan(each.subject, predict(each.image), each) for each in cases]
+    return [volume_scans.Scan(each.subject, predict(each.image), each) for each in cases]
 
 
 def measured(cases):
@@ -180,18 +181,18 @@ def test_test_volumes_are_held_against_annotator_1_or_their_mean_and_against_all
     maps = np.zeros((3, 2, 6, 6), np.uint8)
     for k, size in enumerate((5, 6, 7)):
         maps[k].flat[:size] = 1
-    found = dataclasses.replace(case("a", maps[0], "ED", maps[1:]), image=p)
+    (scan,) = of_cases([dataclasses.replace(case("a", maps[0], "ED", maps[1:]), image=p)])
     rule = volumes.Rule(0.2, 1.0, "nested", 1.0, 0.9)  # from odds of e to those of 1 / e
-    (row,) = volume_scores.score(predict(p), found, [rule], LV)
+    (row,) = volume_scores.score(scan, [rule], LV)
     assert row == pytest.approx(
         {
             "subject": "a", "volume": "ED", "class": "LV", "true_ml": 0.05, "ml": 0.04,
             "calibrated_ml": 0.042, "low_ml": 0.04, "high_ml": 0.06, "annotators_inside": 2 / 3,
         }
     )  # fmt: skip
-    (row,) = volume_scores.score(predict(p), found, [rule], LV, first=False)
+    (row,) = volume_scores.score(scan, [rule], LV, first=False)
     assert row["true_ml"] == pytest.approx(0.06)  # what `volume_choice.measure` calibrates on
-    assert volume_choice.measure(*of_cases([found])).true == [6]
+    assert volume_choice.measure(scan).true == [6]
 
 
 def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():

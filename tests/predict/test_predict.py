@@ -15,9 +15,9 @@ import SimpleITK as sitk
 from conftest import ROOT, dicom_tags, heart, write_image
 from scipy import ndimage
 
-from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data import channels, preprocess, scans
 from bwcr_tf.data.subjects import Volume
-from bwcr_tf.evaluation import inference
+from bwcr_tf.evaluation import calibration, inference, volume_scans
 from bwcr_tf.predict import outputs, scan_folder, segmentation
 from bwcr_tf.system.errors import DataError
 
@@ -201,6 +201,21 @@ def test_a_scan_larger_than_the_grid_is_predicted_all_over(
     inner = slice(None), slice(3, -3), slice(3, -3)  # the pooling sees the border of a grid
     np.testing.assert_allclose(found[inner], expected[inner], atol=0.02)
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [48, 112])
+def test_volumes_are_calibrated_and_measured_on_what_is_predicted(
+    size, intensity_model, tmp_path
+):
+    settings = dataclasses.replace(SETTINGS, size=size)
+    model = segmentation.load(intensity_model(settings))
+    label = sitk.Cast(large_scan() > 600, sitk.sitkUInt8)
+    paths = save(large_scan(), tmp_path / "a.nii.gz"), save(label, tmp_path / "b.nii.gz")
+    case = preprocess.preprocess(Volume("a", *paths), settings)
+    assert (case.plane is None) == (size == 112)
+    scan = volume_scans.scan(model.probabilities, case, calibration.identity(4))
+    expected = segmentation.predict(channels.read(paths[:1]), model)
+    np.testing.assert_allclose(scan.probabilities(), expected, atol=1e-5)
 
 
 def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):

@@ -1,0 +1,58 @@
+"""Labelled scans with their probabilities, as bwcr_tf.predict has them (NumPy)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bwcr_tf.data import preprocess, tiles
+from bwcr_tf.evaluation import calibration
+
+
+class Scan(NamedTuple):
+    """A labelled scan; its probabilities are kept on pixels of the network's, which are fewer."""
+
+    subject: str
+    network_probabilities: np.ndarray  # [Z, h, w, C] on the Grid of `case.whole`
+    case: preprocess.Case
+
+    def probabilities(self):
+        """[Z, Y, X, C] on the scan's own grid, as bwcr_tf.predict has them.
+
+        Ignored voxels are background for certain, in the label as in the probabilities.
+        """
+        grids = self.case.whole[1], self.case.original_grid
+        own = np.clip(preprocess.restore(self.network_probabilities, *grids), 0, 1)
+        num_classes = own.shape[-1]
+        own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
+        return own
+
+    def true_sizes(self):
+        """Voxels [K, C-1] of each foreground class by annotator."""
+        count = self.network_probabilities.shape[-1]
+        maps = self.case.original_label_maps
+        found = [np.bincount(m.ravel(), minlength=count)[1:count] for m in maps]
+        return np.array(found, np.float64)
+
+    def voxel_ml(self):
+        """The volume of a voxel."""
+        return float(np.prod(self.case.original_grid.spacing_mm) / 1000)
+
+
+def scans(predict, cases, maps):
+    """The Scans of Cases after the calibration.Map of each subject."""
+    known = [case for case in cases if case.subject in maps]  # some pixels are not ignored
+    return [scan(predict, case, maps[case.subject]) for case in known]
+
+
+def scan(predict, case, its_map):
+    """The Scan of a Case, which like bwcr_tf.predict sees all of its plane, if need be in tiles.
+
+    predict: slices [Z, H, W, K] of the network's size -> their probabilities [Z, H, W, C], which
+    the calibration.Map is then applied to.
+    """
+
+    def calibrated(slices):
+        return calibration.apply(its_map, predict(slices))
+
+    found = tiles.blend(calibrated, case.whole[0], case.image.shape[1:3])
+    return Scan(case.subject, found, case)
