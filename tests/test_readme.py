@@ -1,12 +1,14 @@
 """README.md, docs/ and presets/ say what is there: files, functions, flags, links and scores."""
 
 import ast
+import csv
 import functools
 import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -16,6 +18,21 @@ from bwcr_tf.methods import METHODS
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM = r"python (-m bwcr_tf\.\w+|train\.py|evaluate\.py)"
+LIDC = {
+    "DA (data augmentation alone)": "da",
+    "CR (no weight at the boundary)": "cr",
+    "BWCR": "bwcr",
+    "Focal loss": "focal",
+    "NACL": "nacl",
+    "Dice + CE": "dice_ce",
+    "mL1-ACE": "l1ace",
+}
+OTHERS = {
+    "ACDC, 5": "investigations/three_runs/acdc/ntr5",
+    "ACDC, 10": "results/acdc/ntr10",
+    "hippocampus, 5": "results/nnunet/ntr5",
+    "hippocampus, 20": "results/nnunet/ntr20",
+}
 
 
 def found_in_pages(pattern):
@@ -35,6 +52,28 @@ def table(title):
     return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
 
 
+def results():
+    """The two tables above the first heading: lists of rows of cells, the first row their heads."""
+    tables = re.findall(r"(?:^\|.+\|\n)+", README.split("\n## ")[0], re.MULTILINE)
+    rows = ([line.strip("|").split("|") for line in some.splitlines()] for some in tables)
+    return [[[cell.strip() for cell in row] for row in some] for some in rows]
+
+
+@functools.cache
+def mean_score(folder, name, title):
+    """A score's mean over three runs and their volumes in per cent, NLL x 1000, as written."""
+    paths = [ROOT / folder / f"run{run}" / name for run in (1, 2, 3)]
+    lines = (path.read_text("utf-8").splitlines() for path in paths)
+    rows = [row for some in lines for row in csv.DictReader(some) if row["class"] == "all"]
+    values = [float(row[title.lower()] or "nan") for row in rows]
+    return f"{(1000 if title == 'NLL' else 100) * np.nanmean(values):.1f}"
+
+
+def lidc_score(method, head):
+    """The mean score of a method against all radiologists, by a head like `ECE ↓`."""
+    return mean_score(f"results/annotators/ntr40/{method}", "scores_annotators.csv", head[:-2])
+
+
 def defined(path):
     """Names of all functions in a file."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
@@ -52,6 +91,31 @@ def help_of(program):
 
 def test_it_is_under_150_lines():
     assert README.count("\n") < 150
+
+
+def test_the_table_of_lidc_is_of_the_committed_scores_against_all_radiologists():
+    (_, *heads), _, *rows = results()[0]
+    assert [name for name, *_ in rows] == list(LIDC) and len(heads) == 4
+    for name, *cells in rows:
+        means = [lidc_score(LIDC[name], head) for head in heads]
+        assert [cell.strip("*") for cell in cells] == means, name
+
+
+def test_the_table_of_lidc_has_the_best_of_all_methods_in_bold():
+    (_, *heads), _, *rows = results()[0]
+    for head, *cells in zip(heads, *(row[1:] for row in rows), strict=True):
+        order = max if head.endswith("↑") else min
+        best = order((lidc_score(method, head) for method in METHODS), key=float)
+        assert {cell for cell in cells if "*" in cell} == {f"**{best}**"} and best not in cells
+
+
+def test_the_table_of_other_data_is_of_the_committed_scores():
+    (_, *heads), _, *rows = results()[1]
+    assert [name for name, *_ in rows] == list(OTHERS) and len(heads) == 6
+    for name, *cells in rows:
+        pairs = (head.split(": ") for head in heads)
+        means = [mean_score(f"{OTHERS[name]}/{m.lower()}", "scores.csv", t) for t, m in pairs]
+        assert [cell.strip("*") for cell in cells] == means, name
 
 
 def test_the_paper_to_code_table_names_functions_that_exist():
