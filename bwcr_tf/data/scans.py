@@ -8,6 +8,9 @@ import SimpleITK as sitk
 from bwcr_tf.data import dicom, itk_files, measured
 from bwcr_tf.system.errors import DataError
 
+PAIRS = ("LR", "PA", "IS")  # of opposite letters, one for each axis of the patient
+PAIR_OF = {letter: pair for pair in PAIRS for letter in pair}
+
 
 def read_image(path):
     """A scan as a float32 sitk.Image of three dimensions: a file, or a folder with one series.
@@ -44,6 +47,24 @@ def orientation(image):
 def code(direction):
     """Code of the axes of nine direction cosines."""
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
+
+
+def axes(source, orientation):
+    """((axis, flipped), ...): the axes x, y, z of a code as those of the code `source`."""
+    found = [next(i for i in range(3) if source[i] in PAIR_OF[a]) for a in orientation]
+    return tuple((i, source[i] != a) for i, a in zip(found, orientation, strict=True))
+
+
+def turned(array, source, orientation):
+    """A view of an array [Z, Y, X, ...] of axes x, y, z of the code `source` in another code.
+
+    It is what sitk.DICOMOrient does with an image of that code. The code of its result is the one
+    asked for, even where `code` reads another from the cosines, as it may at 45 degrees.
+    """
+    found = axes(source, orientation)[::-1]
+    order = [2 - axis for axis, _ in found]
+    flips = tuple(slice(None, None, -1 if flipped else 1) for _, flipped in found)
+    return np.transpose(array, (*order, *range(3, array.ndim)))[flips]
 
 
 def read_label(path, image, num_classes, place=False, ignore=False):

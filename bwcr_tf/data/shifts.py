@@ -149,9 +149,10 @@ def apply(image, name, severity, settings, seed, window=None):
     shifted = low + (high - low) * shift.function(
         scaled, shift.values[severity - 1], pixels, rng
     )
-    found = sitk.GetImageFromArray(np.where(mask, shifted, array).astype(np.float32))
-    found.CopyInformation(turned)
-    found = sitk.DICOMOrient(found, scans.orientation(image))
+    array = np.where(mask, shifted, array).astype(np.float32)
+    found = sitk.GetImageFromArray(
+        scans.turned(array, settings.orientation, scans.orientation(image))
+    )
     found.CopyInformation(image)
     for key in image.GetMetaDataKeys():
         found.SetMetaData(key, image.GetMetaData(key))

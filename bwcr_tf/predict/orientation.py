@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from bwcr_tf.data import preprocess, scans
-from bwcr_tf.predict import page, whole_scan
+from bwcr_tf.predict import page
 from bwcr_tf.system import errors
 
 MODES = {
@@ -17,7 +17,6 @@ MODES = {
 }
 SLICES = 2  # that are compared
 CLEARLY = 1.5  # times the uncertainty of another; docs/predict.md has the trial
-_PAIRS = ("LR", "PA", "IS")
 
 
 def first(image, model, mode):
@@ -58,13 +57,13 @@ def choose(image, normalized, model, mode, path):
 
 def same_slices(code, other):
     """Whether two codes have the same slices, in whatever order."""
-    return any({code[2], other[2]} <= set(pair) for pair in _PAIRS)
+    return any({code[2], other[2]} <= set(pair) for pair in scans.PAIRS)
 
 
 def in_plane(code):
     """The codes of the eight orientations with the slice axis of `code`: `code` first."""
     x, y, z = code
-    flipped = {letter: pair.strip(letter) for pair in _PAIRS for letter in pair}
+    flipped = {letter: pair.strip(letter) for letter, pair in scans.PAIR_OF.items()}
     pairs = [(a, b) for a in (x, flipped[x]) for b in (y, flipped[y])]
     return ["".join(pair) + z for some in pairs for pair in (some, some[::-1])]
 
@@ -78,9 +77,7 @@ def uncertainties(normalized, own, model, codes):
     for axis in dict.fromkeys(code[2] for code in codes):
         some = [code for code in dict.fromkeys(codes) if code[2] == axis]
         slices = _few_slices(normalized, own, model.settings, some[0])  # [N, S, S, K]
-        views = [
-            _cropped(whole_scan.turned(slices, some[0], code), model.settings) for code in some
-        ]
+        views = [_cropped(scans.turned(slices, some[0], code), model.settings) for code in some]
         probabilities = np.asarray(model.probabilities(np.concatenate(views)))
         parts = np.split(probabilities, len(some))
         found |= {code: page.uncertainty(part) for code, part in zip(some, parts, strict=True)}

@@ -20,7 +20,6 @@ PIXELS = 128  # of the longer side of a picture
 MOST = 10  # slices of a scan
 BYTES = 45_000  # of a scan, so that twenty stay under a megabyte
 MARGIN_MM = 20.0  # shown at least around what was found
-_AXES = {letter: axis for axis in ("LR", "PA", "IS") for letter in axis}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +46,10 @@ def thumbnails(probabilities, image, orientation):
     where nothing was. The slices are those of a model of the code `orientation`. Fewer
     are kept where they would take more than BYTES.
     """
-    axes = display_axes(scans.orientation(image), orientation)
-    pixels = displayed(sitk.GetArrayViewFromImage(image), axes)
-    probabilities = displayed(probabilities, axes)
+    codes = scans.orientation(image), shown_in(orientation)
+    pixels = scans.turned(sitk.GetArrayViewFromImage(image), *codes)
+    probabilities = scans.turned(probabilities, *codes)
+    axes = scans.axes(*codes)
     spacing_mm = [image.GetSpacing()[axis] for axis, _ in axes[:2]]
     chosen, box = region(probabilities[..., 0] < 1 - LEVELS[0], spacing_mm)
     extent = (np.array(box[2:]) - box[:2]) * spacing_mm
@@ -69,23 +69,14 @@ def thumbnails(probabilities, image, orientation):
     return kept
 
 
-def display_axes(source, orientation):
-    """((axis, flipped), ...) of columns, rows and slices, axes being x, y, z of a scan `source`.
+def shown_in(orientation):
+    """The code in which the slices of the code `orientation` are shown.
 
-    Both are orientation codes. The slices are those of `orientation`, shown as radiologists
-    look at them: head or front up, the patient's left on the right, else the front on the left.
+    It is how radiologists look at them: head or front up, the patient's left on the right, else
+    the front on the left.
     """
-    plane = sorted((_AXES[letter] for letter in orientation[:2]), key=["LR", "PA", "IS"].index)
-    wanted = plane[0][0] + plane[1][0] + orientation[2]
-    axes = [next(i for i in range(3) if source[i] in _AXES[letter]) for letter in wanted]
-    return tuple((i, source[i] != letter) for i, letter in zip(axes, wanted, strict=True))
-
-
-def displayed(array, axes):
-    """A view of an array [Z, Y, X, ...] as `display_axes` says: [slices, rows, columns, ...]."""
-    order = [2 - axis for axis, _ in axes[::-1]]
-    flips = tuple(slice(None, None, -1 if flipped else 1) for _, flipped in axes[::-1])
-    return np.transpose(array, (*order, *range(3, array.ndim)))[flips]
+    columns, rows = sorted(map(scans.PAIR_OF.get, orientation[:2]), key=scans.PAIRS.index)
+    return columns[0] + rows[0] + orientation[2]
 
 
 def region(found, spacing_mm):

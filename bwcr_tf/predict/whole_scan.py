@@ -20,13 +20,14 @@ class Layout(NamedTuple):
     grid: preprocess.Grid  # of all tiles
     own: preprocess.Grid  # of the scan
     oriented: preprocess.Grid  # of the scan in the model's orientation
+    orientation: str  # code of the model's
 
 
 def plan(own, settings, max_tiles=tiles.LIMIT):
     """The Layout of a scan on the Grid `own`, with at most `max_tiles` tiles of a slice."""
     oriented = preprocess.Grid.of(sitk.DICOMOrient(own.blank(), settings.orientation))
     grid, whole = preprocess.plane_grid(own.blank(), settings, max_tiles)
-    return Layout(settings.shape, whole, grid, own, oriented)
+    return Layout(settings.shape, whole, grid, own, oriented, settings.orientation)
 
 
 def predict(slices, layout, function, frequencies):
@@ -42,10 +43,10 @@ def predict(slices, layout, function, frequencies):
     Returns:
       The probabilities, and the share of the scan that no tile covers.
     """
-    tile, whole, grid, own, oriented = layout
+    tile, whole, grid, own, oriented, orientation = layout
     network = partial(inference.in_batches, function)
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
-    target = turned(found, scans.code(own.direction), scans.code(oriented.direction))
+    target = scans.turned(found, scans.code(own.direction), orientation)
     pixels = max(grid.size[0] * grid.size[1], oriented.size[0] * oriented.size[1])
     unseen, count = 0, max(1, _BLOCK // (pixels * len(frequencies)))
     for start in range(0, len(slices), count):
@@ -58,18 +59,6 @@ def predict(slices, layout, function, frequencies):
             unseen += np.count_nonzero(outside)
         np.clip(restored, 0, 1, out=target[start : start + count])
     return found, unseen / found[..., 0].size
-
-
-def turned(array, source, orientation):
-    """A view of an array [Z, Y, X, ...] of axes x, y, z of the code `source` in another code."""
-    axes = [next(i for i in range(3) if source[i] in pair) for pair in map(_pair, orientation)]
-    flips = [slice(None, None, -1 if letter not in source else 1) for letter in orientation]
-    order = [2 - axis for axis in axes[::-1]]
-    return np.transpose(array, (*order, *range(3, array.ndim)))[tuple(flips[::-1])]
-
-
-def _pair(letter):
-    return next(pair for pair in ("LR", "PA", "IS") if letter in pair)
 
 
 def _outside(grid, target):

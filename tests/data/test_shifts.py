@@ -57,6 +57,22 @@ def test_a_shift_depends_on_the_scan_alone_not_on_how_it_is_stored(name, scan):
         assert not np.array_equal(first, shifted(scan, name, 3, "b"))
 
 
+@pytest.mark.parametrize("code", ["LPS", "PIR", "LIA"])
+def test_a_shifted_scan_at_45_degrees_is_stored_as_it_was(code):
+    """Its axes read as either of two."""
+    array = np.random.default_rng(0).uniform(0, 100, (12, 12, 12)).astype(np.float32)
+    image = sitk.GetImageFromArray(array)
+    half = np.sqrt(0.5)
+    settings = dataclasses.replace(SETTINGS, orientation=code)
+    for turn in (
+        [1, 0, 0, 0, half, -half, 0, half, half],
+        [half, -half, 0, half, half, 0, 0, 0, 1],
+    ):
+        image.SetDirection(turn)
+        found = shifts.apply(image, "noise", 1, settings, "a")
+        assert np.corrcoef(sitk.GetArrayFromImage(found).ravel(), array.ravel())[0, 1] > 0.9
+
+
 def test_noise_is_gaussian_of_its_standard_deviation(scan):
     original = sitk.GetArrayFromImage(scan)
     added = (shifted(scan, "noise", 2) - original) / unit(original)[1]

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import gc
+import itertools
 import os
 import pathlib
 import resource
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import ROOT, dicom_tags, heart, write_image
-from scipy import ndimage
+from scipy import ndimage, special
 
 from bwcr_tf.data import channels, preprocess, scans
 from bwcr_tf.data.subjects import Volume
@@ -22,6 +23,7 @@ from bwcr_tf.predict import outputs, scan_folder, segmentation
 from bwcr_tf.system.errors import DataError
 
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
+BRIGHTNESS = np.percentile(heart(1)[0], (2, 98))  # 0 and 1 of `intensity_model`
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -143,6 +145,33 @@ def test_reoriented_scan_gives_the_same_segmentation(code, model):
     assert found.GetSize() != expected.GetSize() or found.GetDirection() != OBLIQUE
     found = sitk.Resample(found, expected, sitk.Transform(), sitk.sitkNearestNeighbor)
     assert overlap(found, expected) > 0.999
+
+
+@pytest.mark.parametrize("code", ["LPS", "PIR", "SRP", "LIA", "ASL", "RPI"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_at_45_degrees_each_voxel_has_the_probabilities_of_the_network_there(axis, code, model):
+    """The axes then read as either of two, and a square plane fits either way round."""
+    array = np.random.default_rng(axis).uniform(100, 900, (12, 12, 12)).astype(np.float32)
+    where = np.arange(array.size, dtype=np.int32).reshape(array.shape)
+    settings = dataclasses.replace(SETTINGS, orientation=code)
+    turned = dataclasses.replace(model, settings=settings)
+    low, high = np.percentile(array, (2, 98))
+    means = ((np.array([200, 500, 300, 800]) - BRIGHTNESS[0]) / np.ptp(BRIGHTNESS))[:, None]
+    for signs in itertools.product((-1, 1), repeat=2):
+        direction = np.eye(3)
+        i, j = {0, 1, 2} - {axis}
+        direction[i, i], direction[i, j] = np.sqrt(0.5) * signs[0], np.sqrt(0.5) * signs[1]
+        direction[j, i], direction[j, j] = -direction[i, j], direction[i, i]
+        grid = preprocess.Grid(array.shape, (1.5,) * 3, (1, 2, 3), tuple(direction.ravel()))
+        image, indices = (grid.place(sitk.GetImageFromArray(a)) for a in (array, where))
+        oriented = sitk.GetArrayFromImage(sitk.DICOMOrient(image, code))
+        scaled = np.pad(np.clip((oriented - low) / (high - low), 0, 1), ((0,), (18,), (18,)))
+        pooled = ndimage.uniform_filter(scaled, (1, 3, 3), mode="constant")[:, 18:30, 18:30]
+        p = special.softmax(-((pooled.ravel() - means) ** 2) / (2 * 0.1**2), axis=0)
+        expected = np.empty_like(p)
+        expected[:, sitk.GetArrayFromImage(sitk.DICOMOrient(indices, code)).ravel()] = p
+        found = segmentation.predict([image], turned).reshape(-1, 4).T
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_resampled_scan_gives_the_same_segmentation(model):

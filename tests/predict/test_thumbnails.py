@@ -57,13 +57,12 @@ def picture(uri):
 def test_slices_are_turned_as_itk_turns_them(stored, model, shown):
     array = np.random.default_rng(0).random((4, 5, 6))
     image = image_of(array, code=stored)
-    axes = thumbnails.display_axes(scans.orientation(image), model)
+    assert thumbnails.shown_in(model) == shown
     expected = sitk.GetArrayFromImage(sitk.DICOMOrient(image, shown))
-    np.testing.assert_array_equal(
-        thumbnails.displayed(array.astype(np.float32), axes), expected
-    )
+    codes = scans.orientation(image), shown
+    np.testing.assert_array_equal(scans.turned(array.astype(np.float32), *codes), expected)
     classes = np.stack([array, -array], axis=-1).astype(np.float32)
-    np.testing.assert_array_equal(thumbnails.displayed(classes, axes)[..., 1], -expected)
+    np.testing.assert_array_equal(scans.turned(classes, *codes)[..., 1], -expected)
 
 
 def test_contours_are_where_the_probability_is_that_of_their_level():
