@@ -132,6 +132,7 @@ def load(folder):
             raise ValueError("other percentiles")
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
         classes = tuple(description["classes"][1:])
+        volumetry.check_classes(classes, folder)
         return Model(
             classes,
             preprocess.Settings(**settings),

@@ -9,6 +9,24 @@ from bwcr_tf.system.errors import DataError
 VOLUMES = ("ml", "calibrated_ml", "low_ml", "high_ml", "coverage")
 
 
+def columns(classes):
+    """The columns of volumes.csv beside `scan`, in order."""
+    return [f"{name}_{what}" for name in classes for what in VOLUMES]
+
+
+def check_classes(classes, folder):
+    """Raises DataError where classes of the model in `folder` share a column of volumes.csv.
+
+    dataset_json refuses such names; models of earlier versions may have them.
+    """
+    found = columns(classes)
+    if shared := [name for i, name in enumerate(found) if name in found[:i]]:
+        raise DataError(
+            f"{folder}: column {shared[0]!r} of volumes.csv is of two of the classes "
+            f"{', '.join(classes)}; expected other names, in dataset.json before training"
+        )
+
+
 def of_scan(probabilities, voxel_ml, classes, rules=None):
     """Volumes in ml of each class in probabilities [Z, Y, X, C], by column of volumes.csv.
 
@@ -37,7 +55,7 @@ def read_volumes(output, model):
     path = output / "volumes.csv"
     if not path.exists():
         return {}
-    expected = ["scan", *(f"{name}_{what}" for name in model.classes for what in VOLUMES)]
+    expected = ["scan", *columns(model.classes)]
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         try:

@@ -5,6 +5,7 @@ import itertools
 import os
 import pathlib
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from scipy import ndimage, special
 from bwcr_tf.data import channels, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans
+from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, scan_folder, segmentation
 from bwcr_tf.system.errors import DataError
 
@@ -407,6 +409,16 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
             scan_folder.find_scans(source, tmp_path / "new")
     with pytest.raises(DataError, match="not a model"):
         segmentation.load(tmp_path)
+
+
+def test_a_model_of_classes_that_share_a_column_of_volumes_is_refused(
+    intensity_model, tmp_path
+):
+    folder = shutil.copytree(intensity_model(SETTINGS), tmp_path / "saved_model")
+    content = manifest.verify_manifest(folder) | {"classes": ["background", "a", "b", "a_low"]}
+    manifest.write_manifest(folder, content)
+    with pytest.raises(DataError, match="column 'a_low_ml' of volumes.csv"):
+        segmentation.load(folder)
 
 
 def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):

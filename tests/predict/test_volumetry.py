@@ -29,6 +29,15 @@ def test_model_without_rules_leaves_all_but_the_labels_volume_empty():
     assert row.pop("LV_ml") == 1.0 and set(row.values()) == {""} and len(row) == 4
 
 
+def test_classes_that_share_a_column_are_refused(tmp_path):
+    volumetry.check_classes(("glioma", "glioma_core", "low", "glioma low"), tmp_path)
+    for names in ["glioma", "glioma_low"], ["a_calibrated", "a"], ["a", "b", "a"]:
+        with pytest.raises(
+            DataError, match=f"{tmp_path}: column '.*_ml' of volumes.csv is of two"
+        ):
+            volumetry.check_classes(names, tmp_path)
+
+
 def test_a_table_that_another_program_saved_in_its_own_encoding_is_refused(tmp_path):
     model = types.SimpleNamespace(classes=("LV",))
     volumetry.write_volumes(
