@@ -83,7 +83,7 @@ def channel_paths(path, names):
 
 
 def refuse_channels(paths):
-    """Raises DataError where files look like channels, in a folder for a model of one channel.
+    """Raises DataError where scans look like channels, in a folder for a model of one channel.
 
     That is where CASE_0000 and CASE_0001 lie on one grid. Scans that are merely numbered, of
     several patients, do not.
@@ -99,10 +99,14 @@ def refuse_channels(paths):
 
 
 def _grid(path):
-    """Size, spacing, origin and direction of a file; None where it has none that can be read."""
+    """Size, spacing, origin and direction of each file of a scan; None where one has none.
+
+    In the order of places: the files of two DICOM series may be named in any.
+    """
+    files = dicom.dicom_files(path) if path.is_dir() else [path]
     try:
-        reader = itk_files.header(path)
-        return reader.GetSize(), *itk_files.geometry(path, reader)
+        readers = [(file, itk_files.header(file)) for file in files]
+        return sorted((r.GetSize(), *itk_files.geometry(file, r)) for file, r in readers)
     except DataError:
         return None
 

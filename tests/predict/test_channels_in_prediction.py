@@ -117,3 +117,13 @@ def test_channels_are_refused_by_a_model_of_one(tmp_path):
     with pytest.raises(DataError, match=r"a_0001.nii.gz: .* second channel of a; expected one"):
         scan_folder.refuse_channels(paths)
     scan_folder.refuse_channels({n: p for n, p in paths.items() if n.startswith("patient")})
+
+
+def test_dicom_series_that_are_channels_are_refused_by_a_model_of_one(tmp_path):
+    for name, depth in {"a_0000": 3, "a_0001": 3, "b_0000": 3, "b_0001": 2}.items():
+        write_series(tmp_path / name, heart(1)[0][:depth])
+    (tmp_path / "a_0001/0.dcm").rename(tmp_path / "a_0001/9.dcm")
+    paths = scan_folder.find_scans(tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match=r"a_0001: on the grid of a_0000, as a second channel"):
+        scan_folder.refuse_channels(paths)
+    scan_folder.refuse_channels({n: p for n, p in paths.items() if n.startswith("b")})
