@@ -133,14 +133,18 @@ def test_two_labels_of_one_subject_and_a_label_without_image_are_refused(archive
         datasets.find("nci", tmp_path)
 
 
-def test_nci_trains_and_is_evaluated_with_synthetic_images_and_real_labels(archive, tmp_path):
+@pytest.mark.parametrize("layout, ntr", [("archive", 6), ("tidy", 12)])
+def test_nci_trains_and_is_evaluated_with_synthetic_images_and_real_labels(
+    layout, ntr, request, tmp_path, tmp_path_factory
+):
+    cache = tmp_path_factory.getbasetemp() / "nci_cache"  # the same volumes in both layouts
     flags = [
-        "--dataset=nci", f"--data_dir={archive}", "--method=bwcr", "--ntr=6", "--steps=2",
-        "--size=32", "--pixel_mm=4", "--width=4", "--batch_size=4", "--eval_every=2",
-        "--n4_shrink=0", "--calibration=none", f"--runs_dir={tmp_path}/runs",
-        f"--cache_dir={tmp_path}/cache",
+        "--dataset=nci", f"--data_dir={request.getfixturevalue(layout)}", "--method=bwcr",
+        f"--ntr={ntr}", "--steps=2", "--size=32", "--pixel_mm=4", "--width=4", "--batch_size=4",
+        "--eval_every=2", "--n4_shrink=0", "--calibration=none", f"--runs_dir={tmp_path}/runs",
+        f"--cache_dir={cache}",
     ]  # fmt: skip
-    folder = tmp_path / "runs/nci/ntr6/bwcr/run1"
+    folder = tmp_path / f"runs/nci/ntr{ntr}/bwcr/run1"
     for command in (["training", *flags], ["evaluation", f"--run_dir={folder}"]):
         processes.run(f"bwcr_tf.{command[0]}", *command[1:])
     rows = (pathlib.Path(folder) / "scores.csv").read_text().splitlines()

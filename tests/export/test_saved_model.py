@@ -219,7 +219,7 @@ def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monk
 
 
 @pytest.mark.filterwarnings("ignore")  # of tf2onnx
-@pytest.mark.parametrize("kind", ["none", "beta"])
+@pytest.mark.parametrize("kind", ["none", *calibration.PARAMETERS])
 def test_onnx_equals_the_saved_model(kind, network, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
