@@ -69,8 +69,8 @@ def main(_):
     folder = run_folder.path(
         options.runs_dir, options.dataset, options.ntr, options.method, options.run
     )
-    run_folder.claim(folder, given, spec)
     with run_folder.lock(folder):
+        run_folder.claim(folder, given, spec)
         best = run.train(folder, spec, subjects, options, given)
         cases = labelled.cases(folder, spec, run_folder.data_dir(given), options.cache_dir)
         choice = options.calibration, options.coverage

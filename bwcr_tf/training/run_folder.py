@@ -77,12 +77,10 @@ def claim(folder, flags, spec):
       flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads.
 
     Raises:
-      DataError: the folder belongs to other flags; the first difference is named. Or its path has
-        characters by which TensorFlow writes files, but does not find them again.
+      DataError: the folder belongs to other flags or another split, and stays as it is; the
+        first difference is named. Or its path is one of `_make`'s.
     """
-    if set("[\\") & set(folder.as_posix()):
-        raise DataError(f"{folder}: expected a path without [ and \\, where TensorFlow reads")
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
     if (folder / "flags.txt").exists():
         old, new = (
@@ -95,15 +93,15 @@ def claim(folder, flags, spec):
                     f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
                     "use its flags, another --runs_dir, or delete it"
                 )
-    else:
-        files.write(folder / "flags.txt", text)
     if (folder / "split.json").exists():
         found = load_spec(folder)
         if found not in (spec, dataclasses.replace(spec, channels=())):
             raise DataError(
                 f"{folder}: split.json differs from the split of the data found now"
             )
-    else:
+    if not (folder / "flags.txt").exists():
+        files.write(folder / "flags.txt", text)
+    if not (folder / "split.json").exists():
         split = dataclasses.asdict(spec) | {"hash": spec.hash}
         if not spec.calibration:  # as in runs of earlier versions
             del split["calibration"]
@@ -111,13 +109,26 @@ def claim(folder, flags, spec):
         files.write_json(folder / "split.json", split)
 
 
-@contextlib.contextmanager
-def lock(folder):
-    """Keeps other processes from training the run of `folder` while the block runs.
+def _make(folder):
+    """Makes the folder of a run.
 
     Raises:
-      DataError: one is training it now.
+      DataError: its path has characters by which TensorFlow writes files, but does not find them
+        again.
     """
+    if set("[\\") & set(folder.as_posix()):
+        raise DataError(f"{folder}: expected a path without [ and \\, where TensorFlow reads")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def lock(folder):
+    """Keeps other processes from claiming and training the run of `folder` while the block runs.
+
+    Raises:
+      DataError: one is training it now, or its path is one of `_make`'s.
+    """
+    _make(folder)
     with open(folder / "lock", "w") as file:
         try:
             if fcntl:  # the lock of a killed process is gone with it

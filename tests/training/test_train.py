@@ -284,12 +284,14 @@ def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
     assert found.returncode != 0 and "made with --steps=12, not 13" in found.stderr
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(acdc, trained):
-    flags = train_flags(acdc, trained[0].parents[4], "--method=bwcr", "--steps=12")
-    with run_folder.lock(trained[0]):
+def test_a_run_is_claimed_and_trained_by_one_process_at_a_time(acdc, tmp_path):
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    with run_folder.lock(folder):
         found = train(*flags, check=False)
     assert found.returncode == 1 and "another process is training this run" in found.stderr
-    with run_folder.lock(trained[0]):
+    assert not (folder / "flags.txt").exists()  # which are for the other process to write
+    with run_folder.lock(folder):
         pass
 
 

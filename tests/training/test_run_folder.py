@@ -1,0 +1,29 @@
+import pytest
+
+from bwcr_tf.data.settings import Settings
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
+
+SPEC = run_folder.RunSpec("nnunet", ("a",), Settings(2, 32), ("a",), ("b",), ("c",))
+OTHER = run_folder.RunSpec("nnunet", ("a",), Settings(2, 32), ("b",), ("a",), ("c",))
+
+
+@pytest.mark.parametrize("flags, spec", [({"steps": 3}, SPEC), ({"steps": 2}, OTHER)])
+def test_a_refused_claim_leaves_the_folder_as_it_is(flags, spec, tmp_path):
+    run_folder.claim(tmp_path, {"steps": 2}, SPEC)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(DataError):
+        run_folder.claim(tmp_path, flags, spec)
+    (tmp_path / "flags.txt").unlink()
+    with pytest.raises(DataError, match="flags.txt: not a run's flags"):
+        run_folder.claim(tmp_path, flags, spec)
+    del before[tmp_path / "flags.txt"]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["runs [2]", "a\\b"])
+def test_a_lock_that_is_refused_makes_no_folder(name, tmp_path):
+    with pytest.raises(DataError, match="expected a path without"):
+        with run_folder.lock(tmp_path / name / "run1"):
+            pass
+    assert not list(tmp_path.iterdir())
