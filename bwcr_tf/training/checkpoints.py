@@ -28,7 +28,8 @@ def save(checkpoint, folder, step):
 def restore(checkpoint, folder, *others):
     """Restores the newest checkpoint that is whole, if there are any.
 
-    `others` are tf.train.Checkpoints of what earlier versions wrote.
+    `others` are tf.train.Checkpoints of what earlier versions wrote. Returns the one that was
+    restored, or None.
 
     Raises:
       DataError: there are checkpoints, but none is whole.
@@ -38,12 +39,13 @@ def restore(checkpoint, folder, *others):
         for form in (checkpoint, *others):
             try:
                 form.read(path).assert_existing_objects_matched()
-                return
+                return form
             except Exception as error:  # whatever TensorFlow makes of a damaged file
                 reason = type(error).__name__
         print(f"{path}: damaged, passed over ({reason})")
     if found:
         raise DataError(f"{folder}: no checkpoint is whole; delete the run and train it again")
+    return None
 
 
 def read(path, names):

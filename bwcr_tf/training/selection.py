@@ -27,13 +27,14 @@ class Selection(keras.callbacks.Callback):
         super().__init__()
         self.trainer, self.cases, self.every, self.steps = trainer, cases, every, steps
         self.report = report
-        self.best_path = folder / "best.keras"
+        self.folder = folder
         self.checkpoint_folder = folder / "checkpoints"
         self.network = network
         self.predict = inference.predictor(network)
         trainer.optimizer.build(trainer.network.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.best = tf.Variable(-1.0, dtype=tf.float64)
+        self.selected = [tf.Variable(average) for average in trainer.averages]
         self.stopping = False
         # keras.callbacks.BackupAndRestore knows neither the averages nor the data's position.
         parts = {
@@ -46,20 +47,42 @@ class Selection(keras.callbacks.Callback):
         trackers = trainer.trackers.values()
         self.sums = [v.value for tracker in trackers for v in tracker.variables]
         self.restored = [sum_.numpy() for sum_ in self.sums]
-        self.checkpoint = tf.train.Checkpoint(**parts, sums=self.sums)
-        self.without_sums = tf.train.Checkpoint(**parts)  # of earlier versions
+        self.checkpoint = tf.train.Checkpoint(**parts, sums=self.sums, selected=self.selected)
+        self.earlier = (  # versions
+            tf.train.Checkpoint(**parts, sums=self.sums),
+            tf.train.Checkpoint(**parts),
+        )
 
     def restore(self):
         """Restores the last checkpoint, if there is one; returns the steps done so far.
 
         Raises:
-          DataError: no checkpoint is whole, or best.keras is gone.
+          DataError: no checkpoint is whole, or one of an earlier version has lost its best.keras.
         """
-        checkpoints.restore(self.checkpoint, self.checkpoint_folder, self.without_sums)
+        found = checkpoints.restore(self.checkpoint, self.checkpoint_folder, *self.earlier)
         self.restored = [sum_.numpy() for sum_ in self.sums]
-        if self.best >= 0 and not self.best_path.exists():
-            raise DataError(f"{self.best_path}: gone; delete the run and train it again")
+        if self.best >= 0 and found in self.earlier:
+            self.take_best()
+        elif self.best >= 0 and not self.is_saved():
+            self.save_best()
         return int(self.step)
+
+    def take_best(self):
+        """Takes the selected averages from best.keras: earlier versions' checkpoints have none."""
+        path = self.folder / "best.keras"
+        if not path.exists():
+            raise DataError(f"{path}: gone; delete the run and train it again")
+        kept = checkpoints.load_best(self.folder).weights
+        for selected, weight in zip(self.selected, kept, strict=True):
+            selected.assign(weight)
+
+    def is_saved(self):
+        """Whether best.keras has the selected averages; after a kill it may have others."""
+        try:
+            kept = checkpoints.load_best(self.folder).get_weights()
+        except DataError:
+            return False
+        return all(map(np.array_equal, kept, self.selected))
 
     def stop(self, *_):
         """Asks for a checkpoint and an end after the present step; twice, for an end at once."""
@@ -77,8 +100,10 @@ class Selection(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):
             raise self.not_finite(step, f"the loss is {logs['loss']}")
         if step % self.every == 0 or step == self.steps:
-            self.validate(step)
+            is_best = self.validate(step)
             self.save(step)
+            if is_best:  # only now: a kill before leaves no weights that no checkpoint knows
+                self.save_best()
         elif self.stopping:
             self.save(step)
         if self.stopping:
@@ -89,26 +114,31 @@ class Selection(keras.callbacks.Callback):
         checkpoints.save(self.checkpoint, self.checkpoint_folder, step)
 
     def validate(self, step):
-        """Scores the averages after `step` on the validation volumes, and keeps the best."""
+        """Scores the averages after `step` on the validation volumes; whether they are the best."""
         for weight, average in zip(self.network.weights, self.trainer.averages, strict=True):
             weight.assign(average)
         validation = Validation([(case, self.predict(case.image)) for case in self.cases])
         if not all(np.isfinite(p).all() for _, p in validation.predictions):
             raise self.not_finite(step, "the averages' predictions are not finite")
         dice = np.nan_to_num(validation.dice)  # NaN where no foreground is true or predicted
-        if dice >= float(self.best):  # a later tie wins
+        is_best = dice >= float(self.best)  # a later tie wins
+        if is_best:
             self.best.assign(dice)
-            self.save_best()
+            for selected, weight in zip(self.selected, self.network.weights, strict=True):
+                selected.assign(weight)
         self.report(step, self.trainer, validation)
         self.trainer.reset_metrics()
+        return is_best
 
     def not_finite(self, step, what):
         """The NotFinite of `step`, with the checkpoints that were written before it."""
         return NotFinite(step, what, checkpoints.paths(self.checkpoint_folder))
 
     def save_best(self):
-        """Writes best.keras."""
-        with files.atomic_path(self.best_path) as temporary:
+        """Writes best.keras of the selected averages."""
+        for weight, selected in zip(self.network.weights, self.selected, strict=True):
+            weight.assign(selected)
+        with files.atomic_path(self.folder / "best.keras") as temporary:
             unet.save(self.network, temporary)
 
 

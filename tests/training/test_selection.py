@@ -1,0 +1,103 @@
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from bwcr_tf import unet
+from bwcr_tf.methods import METHODS
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.trainer import Trainer
+from bwcr_tf.training import checkpoints
+from bwcr_tf.training import selection as module
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed(*_):
+    raise Killed
+
+
+def network():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """A function to a new Selection in `tmp_path`, whose validation finds a Dice of 0.5."""
+    monkeypatch.setattr(
+        module, "Validation", lambda _: types.SimpleNamespace(dice=0.5, predictions=[])
+    )
+
+    def selection():
+        trainer = Trainer(network(), METHODS["da"])
+        trainer.compile(keras.optimizers.Adam(1e-3))
+        return module.Selection(trainer, network(), [], tmp_path, 1, 9, lambda *_: None)
+
+    return selection
+
+
+def train(selection, value):
+    """A step after which all averages are `value`."""
+    for average in selection.trainer.averages:
+        average.assign(np.full(average.shape, value))
+    selection.on_train_batch_end(0, {"loss": 0.5})
+
+
+def kept(folder):
+    """The one value of all weights in best.keras."""
+    (value,) = {float(v) for w in unet.load(folder / "best.keras").weights for v in np.ravel(w)}
+    return value
+
+
+def test_a_kill_before_the_checkpoint_leaves_the_weights_that_the_last_one_knows(
+    make, tmp_path, monkeypatch
+):
+    selection = make()
+    train(selection, 1)
+    monkeypatch.setattr(checkpoints, "save", killed)
+    with pytest.raises(Killed):
+        train(selection, 2)
+    assert kept(tmp_path) == 1 and make().restore() == 1
+
+
+@pytest.mark.parametrize("damage", ["older", "missing", "cut"])
+def test_best_keras_is_written_again_where_it_is_not_that_of_the_checkpoint(
+    make, tmp_path, monkeypatch, damage
+):
+    selection = make()
+    train(selection, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(selection, "save_best", killed)
+        with pytest.raises(Killed):
+            train(selection, 2)
+    assert kept(tmp_path) == 1
+    (tmp_path / "best.keras").write_bytes(b"PK") if damage == "cut" else None
+    (tmp_path / "best.keras").unlink() if damage == "missing" else None
+    resumed = make()
+    assert resumed.restore() == 2 and kept(tmp_path) == 2
+    resumed.best.assign(0.6)  # more than step 3 has
+    train(resumed, 3)
+    assert kept(tmp_path) == 2  # the best ones, not the last
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_a_run_of_an_earlier_version_resumes_with_the_weights_of_its_best_keras(
+    make, tmp_path, form
+):
+    earlier = make()
+    train(earlier, 1)
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    checkpoints.save(earlier.earlier[form], tmp_path / "checkpoints", 1)
+    resumed = make()
+    assert resumed.restore() == 1
+    assert {float(v) for w in resumed.selected for v in np.ravel(w)} == {1.0}
+    (tmp_path / "best.keras").unlink()
+    with pytest.raises(DataError, match="best.keras: gone"):
+        make().restore()
