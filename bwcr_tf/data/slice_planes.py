@@ -49,6 +49,10 @@ def planes_of(file, reader):
     frames = [where]
     if "MOSAIC" in text(reader, "0008|0008"):  # Image Type of Siemens' tiles
         raise Mismatch(f"{file.name}: a mosaic of slices; expected a file for each slice")
+    if text(reader, "0028|0004").strip() == "MONOCHROME1":  # which ITK inverts before rescaling
+        raise Mismatch(
+            f"{file.name}: PhotometricInterpretation MONOCHROME1; expected MONOCHROME2"
+        )
     if numbers(text(reader, "0028|0008"))[:1] > [1] or not where["ImagePositionPatient"]:
         frames = _functional_groups(file.read_bytes()) or frames
         if len(frames) != (count := reader.GetSize()[2]):

@@ -92,6 +92,16 @@ def test_a_mosaic_is_refused(tmp_path):
     refused(dicom_writer.write_series(tmp_path / "a", VOLUME[:1], edit=edit), "0.dcm: a mosaic")
 
 
+def test_inverted_pixels_are_refused(tmp_path):
+    def edit(k):
+        return {0x00280004: ("CS", f"MONOCHROME{1 if k == 2 else 2}")}
+
+    folder = dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit)
+    message = "2.dcm: PhotometricInterpretation MONOCHROME1; expected MONOCHROME2"
+    refused(folder, message)
+    refused(folder / "2.dcm", message)
+
+
 def test_a_lone_slice_takes_its_thickness_or_is_refused(tmp_path):
     folder = dicom_writer.write_series(tmp_path / "a", VOLUME[:1])
     for path in (folder, folder / "0.dcm"):
