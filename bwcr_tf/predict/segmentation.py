@@ -19,7 +19,7 @@ from bwcr_tf.predict import (
     volumetry,
     whole_scan,
 )
-from bwcr_tf.system import command, errors
+from bwcr_tf.system import command, errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 from bwcr_tf.training import run_folder
@@ -55,9 +55,15 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=ti
 
     Raises:
       DataError: `output` has the volumes.csv of a model of other classes, or an index.html that
-        is not of this command.
+        is not of this command; or another process is predicting into it.
     """
     output.mkdir(parents=True, exist_ok=True)
+    busy = f"{output}: another process is predicting into it; choose another output folder"
+    with files.lock(output / ".lock", busy):
+        return _predict_all(paths, model, output, mode, write_also, max_tiles)
+
+
+def _predict_all(paths, model, output, mode, write_also, max_tiles):
     rows, articles, failures = volumetry.read_volumes(output, model), page.read(output), []
     progress = Progress("predicting scans", len(paths))
     try:

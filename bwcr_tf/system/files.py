@@ -6,6 +6,13 @@ import io
 import json
 import os
 
+from bwcr_tf.system.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextlib.contextmanager
 def atomic_path(path):
@@ -16,6 +23,24 @@ def atomic_path(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path, busy):
+    """Keeps other processes out of such a block, by a lock on a file `path`, which stays.
+
+    Raises:
+      DataError: another process is in it now; `busy` is the message.
+    """
+    with open(path, "w") as file:
+        try:
+            if fcntl:  # the lock of a killed process is gone with it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(busy) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def write(path, content):

@@ -1,6 +1,5 @@
 """The folder of a run: what is in it, and that it stays the folder of one set of flags."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,11 +8,6 @@ import pathlib
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
 _AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
@@ -121,23 +115,14 @@ def _make(folder):
     folder.mkdir(parents=True, exist_ok=True)
 
 
-@contextlib.contextmanager
 def lock(folder):
-    """Keeps other processes from claiming and training the run of `folder` while the block runs.
+    """Keeps other processes from claiming and training the run of `folder` while a block runs.
 
     Raises:
       DataError: one is training it now, or its path is one of `_make`'s.
     """
     _make(folder)
-    with open(folder / "lock", "w") as file:
-        try:
-            if fcntl:  # the lock of a killed process is gone with it
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder}: another process is training this run") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
+    return files.lock(folder / "lock", f"{folder}: another process is training this run")
 
 
 def training_flags(flags):

@@ -22,6 +22,7 @@ from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import outputs, scan_folder, segmentation
+from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
@@ -60,6 +61,11 @@ def same_geometry(found, expected):
     np.testing.assert_allclose(*directions, rtol=0, atol=1e-6)
 
 
+def visible(folder):
+    """Names of what is in a folder, but for its lock."""
+    return [name for name in os.listdir(folder) if name != ".lock"]
+
+
 def overlap(found, expected):
     """Mean Dice of the foreground classes, by SimpleITK."""
     measure = sitk.LabelOverlapMeasuresImageFilter()
@@ -96,7 +102,7 @@ def test_outputs_keep_the_geometry_and_format_of_the_scan(end, model, tmp_path):
     p = np.maximum(probabilities, 1e-30)
     entropy = -(p * np.log(p)).sum(axis=0)
     np.testing.assert_allclose(sitk.GetArrayFromImage(found["entropy"]), entropy, atol=1e-5)
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+    assert sorted(visible(tmp_path / "out")) == sorted(
         [f"a_{what}{suffix}" for what in found] + ["index.html", "volumes.csv"]
     )
 
@@ -333,7 +339,7 @@ def test_bad_scans_end_in_one_line_each_and_do_not_stop_the_good(model, tmp_path
     assert len(failures) == len(BAD) + 1
     for name, failure in zip([*sorted(BAD), "no series"], sorted(failures), strict=False):
         assert "\n" not in failure and str(folder) in failure, name
-    names = {path.name.split("_")[0] for path in (tmp_path / "out").iterdir()}
+    names = {name.split("_")[0] for name in visible(tmp_path / "out")}
     assert names == {"good", "index.html", "volumes.csv"}
 
 
@@ -432,7 +438,7 @@ def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monke
     path = save(scan(), tmp_path / "a.nii.gz")
     monkeypatch.setattr(sitk, "WriteImage", fail)
     (failure,) = segmentation.predict_all({"a": path}, model, tmp_path / "out")
-    assert "disk full" in failure and not list((tmp_path / "out").iterdir())
+    assert "disk full" in failure and not visible(tmp_path / "out")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux")
@@ -462,6 +468,17 @@ def test_volumes_of_earlier_scans_are_kept(model, tmp_path):
     table.write_text("scan,liver_ml\n")
     with pytest.raises(DataError, match="volumes.csv: of another model"):
         segmentation.predict_all({"a": path}, model, tmp_path / "out")
+
+
+def test_one_process_at_a_time_predicts_into_a_folder(model, tmp_path):
+    """Each would write its own rows over those that the other has added to volumes.csv."""
+    path = save(scan(), tmp_path / "in" / "a.nii.gz")
+    (tmp_path / "out").mkdir()
+    with files.lock(tmp_path / "out" / ".lock", ""):
+        with pytest.raises(DataError, match="out: another process is predicting into it"):
+            segmentation.predict_all({"a": path}, model, tmp_path / "out")
+    assert not visible(tmp_path / "out")
+    assert not segmentation.predict_all({"a": path}, model, tmp_path / "out")
 
 
 def test_command_predicts_a_folder_and_ends_non_zero_on_a_bad_scan(intensity_model, tmp_path):
