@@ -80,7 +80,7 @@ def _segmentation(sources, pixels, model, number):
         manufacturer="bwcr_tf",
         manufacturer_model_name="bwcr_tf",
         software_versions=bwcr_tf.__version__,
-        device_serial_number=model.digest[:16],
+        device_serial_number=model.name,
         content_label="LABELS" if binary else "PROBABILITIES",
     )
 

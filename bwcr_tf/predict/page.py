@@ -17,6 +17,7 @@ from bwcr_tf.system.errors import DataError
 
 IN_ROW = 5  # slices of a scan that is not open
 _MARK = '<meta name="generator" content="bwcr_tf.predict">'
+_MODEL = '<meta name="model" content="{}">'
 _ARTICLE = re.compile('<article data-scan="([^"]*)" data-uncertainty="([^"]*)"')
 
 
@@ -63,11 +64,14 @@ def article(name, score, classes, row, thumbnails, warnings):
     return "".join(parts)
 
 
-def read(output):
+def read(output, model):
     """{scan: article} of the index.html in a folder, to which the scans' articles are added.
 
+    Args:
+      model: the name of the model, as of `write`.
+
     Raises:
-      DataError: the file is not of this command.
+      DataError: the file is not of this command, or of another model.
     """
     path = output / "index.html"
     if not path.exists():
@@ -75,18 +79,26 @@ def read(output):
     text = path.read_bytes().decode("utf-8", "replace")
     if _MARK not in text:
         raise DataError(f"{path}: not of this command; choose another output folder")
+    if _MODEL.format(model) not in text:
+        raise DataError(
+            f"{path}: of another model, or of an earlier version; choose another output folder"
+        )
     found = {line: _ARTICLE.match(line) for line in text.split("\n")}
     return {html.unescape(match[1]): line for line, match in found.items() if match}
 
 
-def write(output, articles):
-    """Writes the index.html of a dict of scan to article, the most uncertain first."""
+def write(output, articles, model):
+    """Writes the index.html of a dict of scan to article, the most uncertain first.
+
+    `model` is the name of the model that predicted all of them.
+    """
     lines = sorted(articles.values(), key=lambda line: -float(_ARTICLE.match(line)[2]))
     warned = sum('<p class="warning">' in line for line in lines)
     count = f"{len(lines)} scan{'s' * (len(lines) != 1)}, {warned} with warnings"
     head = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         _MARK,
+        _MODEL.format(model),
         '<meta name="viewport" content="width=device-width">',
         f"<title>Predictions: {count}</title><style>{STYLE}</style>",
         f"<header><h1>Predictions</h1><p>{count}</p>{_LEGEND}</header><main>",

@@ -39,6 +39,11 @@ class Model:
     class_frequencies: tuple[float, ...] = ()  # probabilities where nothing is seen
     directions_known: bool | None = None  # of the training scans; None: it is not known
 
+    @property
+    def name(self):
+        """The start of the digest, by which outputs say which model they are of."""
+        return self.digest[:16]
+
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
         return self.signature(image=tf.constant(images))["probabilities"]
@@ -54,8 +59,8 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=ti
       write_also: function of (output, name, path, probabilities, model) that writes more files.
 
     Raises:
-      DataError: `output` has the volumes.csv of a model of other classes, or an index.html that
-        is not of this command; or another process is predicting into it.
+      DataError: `output` has predictions of another model, or an index.html that is not of this
+        command; or another process is predicting into it.
     """
     output.mkdir(parents=True, exist_ok=True)
     busy = f"{output}: another process is predicting into it; choose another output folder"
@@ -64,7 +69,8 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=ti
 
 
 def _predict_all(paths, model, output, mode, write_also, max_tiles):
-    rows, articles, failures = volumetry.read_volumes(output, model), page.read(output), []
+    rows, articles = volumetry.read_volumes(output, model), page.read(output, model.name)
+    failures = []
     progress = Progress("predicting scans", len(paths))
     try:
         for name, path in paths.items():
@@ -82,7 +88,7 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
             progress.advance()
     finally:  # once, for it grows with the number of scans; after Ctrl-C, too
         if articles:
-            page.write(output, articles)
+            page.write(output, articles, model.name)
     return failures
 
 
@@ -103,6 +109,7 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
     voxel_ml = np.prod(image.GetSpacing()) / 1000
     row = {"scan": name}
     row |= volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
+    row["model"] = model.name
     article = page.article(
         name,
         page.uncertainty(probabilities),

@@ -50,18 +50,24 @@ def read_volumes(output, model):
     """{scan: row} of the volumes.csv that is in `output`, to which the scans' rows are added.
 
     Raises:
-      DataError: it is of other classes, or no table in UTF-8.
+      DataError: it is of another model, or of an earlier version, which did not say of which; or
+        no table in UTF-8.
     """
     path = output / "volumes.csv"
     if not path.exists():
         return {}
-    expected = ["scan", *columns(model.classes)]
+    expected = ["scan", *columns(model.classes), "model"]
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         try:
-            if table.fieldnames != expected:
-                raise DataError(f"{path}: of another model; choose another output folder")
-            return {row["scan"]: row for row in table}
+            known = table.fieldnames == expected
+            rows = {row["scan"]: row for row in table} if known else {}
+            if not known or any(row["model"] != model.name for row in rows.values()):
+                raise DataError(
+                    f"{path}: of another model, or of an earlier version; choose another output "
+                    "folder"
+                )
+            return rows
         except (UnicodeDecodeError, csv.Error) as error:  # saved by another program, perhaps
             raise DataError(
                 f"{path}: no table in UTF-8; choose another output folder"

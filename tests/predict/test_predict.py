@@ -465,9 +465,17 @@ def test_volumes_of_earlier_scans_are_kept(model, tmp_path):
     header, *rows = table.read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["a", "b"]
     assert rows[0].split(",")[1:] == rows[1].split(",")[1:]
-    table.write_text("scan,liver_ml\n")
-    with pytest.raises(DataError, match="volumes.csv: of another model"):
-        segmentation.predict_all({"a": path}, model, tmp_path / "out")
+    other, text = dataclasses.replace(model, digest="5" * 64), table.read_text()
+    for again, content in ((model, "scan,liver_ml\n"), (other, text)):
+        table.write_text(content)
+        with pytest.raises(DataError, match="volumes.csv: of another model"):
+            segmentation.predict_all({"a": path}, again, tmp_path / "out")
+        assert table.read_text() == content
+    table.unlink()
+    with pytest.raises(DataError, match="index.html: of another model"):
+        segmentation.predict_all({"a": path}, other, tmp_path / "out")
+    assert not segmentation.predict_all({"c": path}, model, tmp_path / "out")
+    assert 'data-scan="a"' in (tmp_path / "out" / "index.html").read_text("utf-8")
 
 
 def test_one_process_at_a_time_predicts_into_a_folder(model, tmp_path):

@@ -53,16 +53,16 @@ def test_structures_that_are_nowhere_the_most_likely_are_warned_of():
 
 
 def test_scans_that_need_a_person_come_first_and_earlier_ones_stay(tmp_path):
-    page.write(tmp_path, {"a": article("a", 0.1), "b": article("b", 0.3)})
-    articles = page.read(tmp_path)
+    page.write(tmp_path, {"a": article("a", 0.1), "b": article("b", 0.3)}, "m")
+    articles = page.read(tmp_path, "m")
     articles |= {"c": article("c", math.inf), "b": article("b", 0.05), "d": article("d", 0.2)}
-    page.write(tmp_path, articles)
+    page.write(tmp_path, articles, "m")
     assert order(tmp_path) == ["c", "d", "a", "b"]
 
 
 def test_names_and_warnings_are_text_whatever_they_hold(tmp_path):
-    page.write(tmp_path, {NASTY: article(NASTY, 0.1, ["<script>\n"])})
-    found = page.read(tmp_path)
+    page.write(tmp_path, {NASTY: article(NASTY, 0.1, ["<script>\n"])}, "m")
+    found = page.read(tmp_path, "m")
     assert list(found) == [NASTY]
     assert not any(part in found[NASTY] for part in ("<i>", "<script>", "\n"))
 
@@ -77,7 +77,7 @@ def test_volumes_are_shown_by_structure_whatever_their_columns():
 def test_a_page_of_another_origin_is_not_overwritten(tmp_path):
     (tmp_path / "index.html").write_text("<title>mine</title>")
     with pytest.raises(DataError, match="index.html: not of this command"):
-        page.read(tmp_path)
+        page.read(tmp_path, "m")
 
 
 @pytest.fixture(scope="module")

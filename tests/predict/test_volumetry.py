@@ -39,9 +39,9 @@ def test_classes_that_share_a_column_are_refused(tmp_path):
 
 
 def test_a_table_that_another_program_saved_in_its_own_encoding_is_refused(tmp_path):
-    model = types.SimpleNamespace(classes=("LV",))
+    model = types.SimpleNamespace(classes=("LV",), name="m")
     volumetry.write_volumes(
-        tmp_path, [{"scan": "é"} | volumetry.of_scan(PROBABILITIES, 1, ["LV"])]
+        tmp_path, [{"scan": "é"} | volumetry.of_scan(PROBABILITIES, 1, ["LV"]) | {"model": "m"}]
     )
     assert list(volumetry.read_volumes(tmp_path, model)) == ["é"]
     path = tmp_path / "volumes.csv"
