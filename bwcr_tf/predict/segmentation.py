@@ -34,9 +34,9 @@ class Model:
     signature: Callable
     digest: str  # of model.json, which has those of all files
     codes: dict  # class -> its code, as coding.read_codes
+    class_frequencies: tuple[float, ...]  # probabilities where nothing is seen
     channels: tuple[str, ...] = ("image",)
     rules: tuple | None = None  # volumes.Rule of each class, of models that have them
-    class_frequencies: tuple[float, ...] = ()  # probabilities where nothing is seen
     directions_known: bool | None = None  # of the training scans; None: it is not known
 
     @property
@@ -152,9 +152,9 @@ def load(folder):
             signature,
             run_folder.digest(description),
             dict(description.get("codes", {})),
+            manifest.class_frequencies(description),
             tuple(description.get("channels", ["image"])),
             volume_choice.rules(description.get("volumes"), classes),
-            manifest.class_frequencies(description),
             description.get("directions_known"),
         )
     except DataError:

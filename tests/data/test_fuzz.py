@@ -482,7 +482,7 @@ def test_odd_names_stay_in_the_output_folder_and_whole_in_the_table(files, tmp_p
     def signature(image):
         return {"probabilities": tf.fill([*image.shape[:3], 2], 0.5)}
 
-    model = segmentation.Model(("a",), preprocess.Settings(2, 32), signature, "0", {})
+    model = segmentation.Model(("a",), preprocess.Settings(2, 32), signature, "0", {}, (1, 0))
     before = set(tmp_path.rglob("*"))
     assert not segmentation.predict_all(scans, model, output)
     for path in set(tmp_path.rglob("*")) - before:

@@ -16,7 +16,7 @@ from bwcr_tf.system.errors import DataError
 command = importlib.import_module("bwcr_tf.predict.__main__")
 CLASSES = ("prostate", "other", "nowhere")
 CODES = {"prostate": ["41216001", "Prostate", "Anatomical Structure"]}
-MODEL = segmentation.Model(CLASSES, None, None, 8 * "0123abcd", CODES)
+MODEL = segmentation.Model(CLASSES, None, None, 8 * "0123abcd", CODES, ())
 
 
 def extra():
@@ -183,7 +183,7 @@ def test_names_keep_their_letters_whatever_the_character_set_of_the_source(tmp_p
     source = pydicom.dcmread(path)
     source.SpecificCharacterSet, source.PatientName = "ISO_IR 100", "Müller^Jörg"
     source.save_as(path)
-    model = segmentation.Model(("tumör", "肿瘤", "nowhere"), None, None, 8 * "0123abcd", {})
+    model = segmentation.Model(("tumör", "肿瘤", "nowhere"), None, None, 8 * "0123abcd", {}, ())
     probabilities = smooth_probabilities(scans.read_image(path))
     command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, model)
     found = pydicom.dcmread(tmp_path / "a_labels.dcm")
