@@ -124,7 +124,10 @@ def read_annotators(directory):
 def _annotated_cases(folder):
     """A Subject for each case in a folder; none if the folder or every annotation is absent."""
     cases = list(filter(pathlib.Path.is_dir, formats.visible(folder)))
-    annotations = {case: formats.visible(case, "annotation_*.nii.gz") for case in cases}
+    annotations = {
+        case: [p for p in formats.visible(case) if p.name.lower().startswith("annotation_")]
+        for case in cases
+    }
     if not any(annotations.values()):
         return ()
     return tuple(_annotated_case(case, paths) for case, paths in annotations.items())

@@ -93,6 +93,14 @@ def test_classes_are_not_guessed_from_values_with_a_gap(values, tmp_path):
             lambda case: (case / "annotation_3.nii.gz").rename(case / "annotation_x.nii.gz"),
             "b: 3 annotations, annotation_x.nii.gz among them; expected annotation_1.nii.gz to",
         ),
+        (
+            lambda case: (case / "annotation_3.nii.gz").rename(case / "annotation_3.nii"),
+            "b: 3 annotations, annotation_3.nii among them; expected annotation_1.nii.gz to",
+        ),
+        (
+            lambda case: (case / "annotation_3.nii.gz").rename(case / "Annotation_3.nii.gz"),
+            "b: 3 annotations, Annotation_3.nii.gz among them; expected annotation_1.nii.gz to",
+        ),
     ],
 )
 def test_a_case_that_lacks_a_file_is_named(damage, message, tmp_path):
