@@ -15,6 +15,7 @@ class Description(NamedTuple):
     channel_names: tuple
     ending: str  # of all files
     ignore: bool  # whether there is a label `ignore`
+    patients: dict | None  # the patient of each case, where cases are not patients
 
 
 def read(path):
@@ -30,6 +31,7 @@ def read(path):
         values = {} if regions else {name: int(str(value)) for name, value in labels}
         listed = dict(info.get("channel_names", info.get("modality", {"0": "image"})))
         channel_names = tuple(str(listed[str(number)]) for number in range(len(listed)))
+        patients = info.get("patients")
         "".join([*values, *channel_names]).encode()  # JSON can hold text that no file can
         ending = str(info.get("file_ending", ".nii.gz"))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -46,7 +48,20 @@ def read(path):
     if not re.fullmatch(r"(\.\w+)+", ending):
         raise DataError(f"{path}: file_ending {ending[:20]!r}; expected '.nii.gz', say")
     coding.read_codes(path)  # now rather than after the training
-    return Description(classes, channel_names, ending, ignore)
+    return Description(classes, channel_names, ending, ignore, _patients(path, patients))
+
+
+def _patients(path, patients):
+    """{case: patient}, checked, or None."""
+    if patients is None:
+        return None
+    if not isinstance(patients, dict) or not all(
+        isinstance(name, str) and re.fullmatch(r"[^\0-\x1f\ud800-\udfff]+", name)
+        for pair in patients.items()
+        for name in pair
+    ):
+        raise DataError(f"{path}: 'patients'; expected {{case: name of its patient}}")
+    return patients
 
 
 def _classes(path, values):

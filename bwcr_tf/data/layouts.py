@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pathlib
 
-from bwcr_tf.data import channels, dataset_json, formats, scans
+from bwcr_tf.data import channels, dataset_json, formats, patients, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
 from bwcr_tf.system.errors import DataError
 
@@ -74,26 +74,36 @@ def read_nci(directory):
 
 
 def read_nnunet(directory):
-    """nnU-Net's raw layout; imagesTs is the test set where it is labelled."""
-    about = dataset_json.read(directory / "dataset.json")
-    ending, names = about.ending, about.channel_names
+    """nnU-Net's raw layout; imagesTs is the test set where it is labelled.
 
-    def subjects(part):
-        folder, found = directory / f"images{part}", {}
-        for path in formats.visible(folder, f"*{ending}"):
-            if name := channels.split_name(path.name.removesuffix(ending)):
-                case, number = name
-                found.setdefault(case, {})[number] = path
-        for path in formats.visible(directory / f"labels{part}", f"*{ending}"):
-            found.setdefault(path.name.removesuffix(ending), {})  # without an image, perhaps
-        for case, paths in found.items():
-            image, *others = channels.of_case(folder / case, paths, ending, names)
-            volume = _volume(case, image, directory / f"labels{part}" / f"{case}{ending}")
-            more = {"other_channels": tuple(others), "ignore": about.ignore}
-            yield Subject(case, "", (dataclasses.replace(volume, **more),))
+    Each case is a patient, unless `patients` in dataset.json, {case: patient}, says otherwise.
+    """
+    path = directory / "dataset.json"
+    about = dataset_json.read(path)
+    pool, test = (
+        list(_nnunet_volumes(directory, part, about))
+        if part == "Tr" or (directory / "labelsTs").is_dir()
+        else []
+        for part in ("Tr", "Ts")
+    )
+    pool, test = patients.subjects(path, about, pool, test)
+    return Collection(about.classes, pool, test, about.channel_names)
 
-    test = tuple(subjects("Ts")) if (directory / "labelsTs").is_dir() else ()
-    return Collection(about.classes, tuple(subjects("Tr")), test, names)
+
+def _nnunet_volumes(directory, part, about):
+    """Yields the Volume of each case of imagesTr or imagesTs."""
+    folder, ending, found = directory / f"images{part}", about.ending, {}
+    for path in formats.visible(folder, f"*{ending}"):
+        if name := channels.split_name(path.name.removesuffix(ending)):
+            case, number = name
+            found.setdefault(case, {})[number] = path
+    for path in formats.visible(directory / f"labels{part}", f"*{ending}"):
+        found.setdefault(path.name.removesuffix(ending), {})  # without an image, perhaps
+    for case, paths in found.items():
+        image, *others = channels.of_case(folder / case, paths, ending, about.channel_names)
+        volume = _volume(case, image, directory / f"labels{part}" / f"{case}{ending}")
+        more = {"other_channels": tuple(others), "ignore": about.ignore}
+        yield dataclasses.replace(volume, **more)
 
 
 def read_annotators(directory):
@@ -113,10 +123,9 @@ def read_annotators(directory):
         count = len(about.channel_names)
         if count > 1:
             raise DataError(f"{description}: {count} channels; expected one, image.nii.gz")
-        if about.ignore:
-            raise DataError(
-                f"{description}: label 'ignore'; expected none for several annotators"
-            )
+        for what, there in (("label 'ignore'", about.ignore), ("'patients'", about.patients)):
+            if there:
+                raise DataError(f"{description}: {what}; expected none for several annotators")
         return Collection(about.classes, pool, test)
     return Collection(_numbered_classes(pool[0].volumes[0]) if pool else (), pool, test)
 

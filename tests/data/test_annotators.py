@@ -67,6 +67,20 @@ def test_classes_come_from_dataset_json_or_else_from_the_first_case(tmp_path):
     assert datasets.find("annotators", tmp_path).classes == ("RV", "MYO", "LV", "scar")
 
 
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "label 'ignore'"),
+        ({"labels": {"background": 0, "a": 1}, "patients": {"a": "X"}}, "'patients'"),
+    ],
+)
+def test_what_only_nnunets_layout_has_is_refused(more, message, tmp_path):
+    write_annotated(tmp_path / "training_set" / "a", 0)
+    (tmp_path / "dataset.json").write_text(json.dumps(more))
+    with pytest.raises(DataError, match=f"{message}; expected none for several annotators"):
+        datasets.find("annotators", tmp_path)
+
+
 @pytest.mark.parametrize("values", [(0, 255), (0, 0), (1, 1), (0, 2)])
 def test_classes_are_not_guessed_from_values_with_a_gap(values, tmp_path):
     image, label_map = heart(0)
