@@ -61,7 +61,7 @@ def export(network, folder, description):
     training.
     """
     folder = pathlib.Path(folder)
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    temporary = files.temporary_path(folder)
     settings = description["preprocessing"]
     windows = settings.get("windows", (None,))
     raw = settings["pixel_mm"], windows, manifest.class_frequencies(description)

@@ -5,6 +5,15 @@ import csv
 import io
 import json
 import os
+import secrets
+
+
+def temporary_path(path):
+    """A path beside the pathlib.Path `path`, another one each time.
+
+    Processes that share a folder may have one process number: each is 1 in its container.
+    """
+    return path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
 
 from bwcr_tf.system.errors import DataError
 
@@ -17,7 +26,7 @@ except ImportError:  # Windows
 @contextlib.contextmanager
 def atomic_path(path):
     """A path beside the pathlib.Path `path` to write to; renamed to it if the block succeeds."""
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         os.replace(temporary, path)
