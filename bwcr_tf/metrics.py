@@ -112,7 +112,7 @@ def tace(probabilities, label_map, bins=BINS, threshold=0.01):
     """Thresholded adaptive calibration error [C-1] of each foreground class (Nixon et al., 2019).
 
     Over the pixels with p_c > threshold, in bins of equal mass: the mean gap between the mean of
-    p_c and the frequency of class c. Pixels of equal p_c share a bin, the one that the first of
+    p_c and the frequency of class c. Pixels of equal p_c share a bin, the one that the last of
     them would be in. NaN if no pixel exceeds the threshold.
     """
     probabilities, true = _counted(probabilities, label_map)

@@ -96,6 +96,15 @@ def test_metrics_without_foreground_or_predictions_are_nan():
     assert np.isnan(metrics.hd95(labels[None, None], labels[None, None], 2, (1, 1, 1))).all()
 
 
+def test_pixels_of_equal_probability_are_in_the_bin_of_the_last_of_them_by_hand():
+    p = np.array([0.1, 0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.8, 0.9])
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
+    # of the five in each bin 0.5 would be in both; bins of three and seven: 0.6 - 0, 4.2 - 7
+    expected = (0.6 + 2.8) / 10  # in the bin of the first: (|3.1 - 5| + |1.7 - 2|) / 10 = 0.22
+    found = metrics.tace(np.stack([1 - p, p], axis=-1), labels, bins=2)
+    np.testing.assert_allclose(found, [expected])
+
+
 def test_tace_by_hand_in_two_bins():
     probabilities, labels = two_class([0.2, 0.4, 0.6, 0.8, 0.005], [0, 1, 1, 1, 0])
     # bins {0.2, 0.4} and {0.6, 0.8}: |0.3 - 0.5| and |0.7 - 1|; 0.005 is under the threshold
