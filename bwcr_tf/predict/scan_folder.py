@@ -21,16 +21,27 @@ def find_scans(source, output, pattern="*"):
     where two scans would share it.
 
     Raises:
-      DataError: there is none, or `output` is the folder of the scans.
+      DataError: there is none, `output` is the folder of the scans, or `source` is a DICOM series
+        that holds other scans, too, or from which `pattern` would choose.
     """
     if not source.exists():
         raise DataError(f"{source}: not there")
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")
-    if not source.is_dir() or dicom.dicom_files(source, deep=False):
-        return {shorten(os.path.basename(os.path.abspath(source))): source}
+    own_name = shorten(os.path.basename(os.path.abspath(source)))
+    if not source.is_dir():
+        return {own_name: source}
     visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, output)]
+    if slices := dicom.dicom_files(source, deep=False):
+        if others := [path for path in visible if path.is_file() and ending(path)]:
+            raise DataError(
+                f"{source}: the DICOM file {slices[0].name} beside {others[0].name}; expected "
+                "one series and nothing else, or a folder for each series"
+            )
+        if pattern != "*":
+            raise DataError(f"{source}: a DICOM series, one scan; expected no --pattern")
+        return {own_name: source}
     paths = [path for path in visible if is_scan(path)]
     found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
     if other := [path for path in visible if formats.is_other(path)]:

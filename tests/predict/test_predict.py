@@ -427,6 +427,20 @@ def test_a_model_of_classes_that_share_a_column_of_volumes_is_refused(
         segmentation.load(folder)
 
 
+def test_a_dicom_series_hides_no_other_scans_and_no_pattern(tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "report.dcm").touch()
+    assert list(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == ["in"]
+    with pytest.raises(DataError, match=r"in: a DICOM series, .* no --pattern"):
+        scan_folder.find_scans(tmp_path / "in", tmp_path / "out", "*.nii.gz")
+    save(scan(), tmp_path / "in" / "sub" / "a.nii.gz")
+    for pattern in "*", "*.nii.gz":
+        with pytest.raises(DataError, match=r"in: the DICOM file report.dcm beside a.nii.gz"):
+            scan_folder.find_scans(tmp_path / "in", tmp_path / "out", pattern)
+    (tmp_path / "in" / "report.dcm").rename(tmp_path / "report.dcm")
+    assert list(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == ["sub/a"]
+
+
 def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):
     write = sitk.WriteImage
 
