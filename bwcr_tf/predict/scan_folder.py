@@ -21,8 +21,8 @@ def find_scans(source, output, pattern="*"):
     where two scans would share it.
 
     Raises:
-      DataError: there is none, `output` is the folder of the scans, or `source` is a DICOM series
-        that holds other scans, too, or from which `pattern` would choose.
+      DataError: there is none, `output` is the folder of the scans or in a DICOM series, or
+        `source` is a DICOM series that holds other scans, too, or from which `pattern` would choose.
     """
     if not source.exists():
         raise DataError(f"{source}: not there")
@@ -41,6 +41,7 @@ def find_scans(source, output, pattern="*"):
             )
         if pattern != "*":
             raise DataError(f"{source}: a DICOM series, one scan; expected no --pattern")
+        _refuse_inside(output, [source])
         return {own_name: source}
     paths = [path for path in visible if is_scan(path)]
     found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
@@ -50,10 +51,19 @@ def find_scans(source, output, pattern="*"):
         errors.warn(
             f"{links[0]}: {len(links)} links to folders not followed; copy what they hold"
         )
+    _refuse_inside(output, paths)
     if not found:
         raise DataError(f"{source}: no scans here; expected {formats.READ}, a folder each")
     count = collections.Counter(map(shorten, found))
     return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
+
+
+def _refuse_inside(output, paths):
+    """Raises DataError where an output folder is in a DICOM series, of which it would be a part."""
+    place = output.resolve()
+    for path in paths:
+        if path.is_dir() and path.resolve() in (place, *place.parents):
+            raise DataError(f"{output}: in the DICOM series {path}; choose another output folder")
 
 
 def by_case(paths, names):

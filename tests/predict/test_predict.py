@@ -441,6 +441,17 @@ def test_a_dicom_series_hides_no_other_scans_and_no_pattern(tmp_path):
     assert list(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == ["sub/a"]
 
 
+@pytest.mark.parametrize("place", ["study/series/out", "study/series"])
+def test_an_output_folder_in_a_dicom_series_is_refused(place, tmp_path):
+    """The next call would read its DICOM Segmentations as slices of the series."""
+    (tmp_path / "study/series").mkdir(parents=True)
+    (tmp_path / "study/series/0.dcm").touch()
+    for source in tmp_path / "study", tmp_path / "study/series":
+        with pytest.raises(DataError, match="choose another output folder"):
+            scan_folder.find_scans(source, tmp_path / place)
+        assert scan_folder.find_scans(source, tmp_path / "study/out")
+
+
 def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):
     write = sitk.WriteImage
 
