@@ -55,6 +55,20 @@ def choose(image, normalized, model, mode, path):
     return best if taken else header
 
 
+def check_plane(image, settings, mode, path):
+    """Warns where the slices of a scan seem to be cut in another plane than the model's."""
+    if mm := preprocess.cut_across(preprocess.Grid.of(image), settings):
+        advice = "expected slices that are cut as the model's were"
+        if mode != "stored":
+            advice = (
+                "if its slices are cut as the model's were, whatever its header says, use "
+                "--orientation=stored"
+            )
+        errors.warn(
+            f"{path}: pixels of {mm[0]:g} x {mm[1]:g} mm in the model's plane; {advice}"
+        )
+
+
 def same_slices(code, other):
     """Whether two codes have the same slices, in whatever order."""
     return any({code[2], other[2]} <= set(pair) for pair in scans.PAIRS)

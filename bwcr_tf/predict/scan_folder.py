@@ -21,41 +21,62 @@ def find_scans(source, output, pattern="*"):
     where two scans would share it.
 
     Raises:
-      DataError: there is none, `output` is the folder of the scans or in a DICOM series, or
-        `source` is a DICOM series that holds other scans, too, or from which `pattern` would choose.
+      DataError: there is none, or none called as `pattern` says; `output` is the folder of the
+        scans or in a DICOM series; or `source` is such a series, but not that alone.
     """
     if not source.exists():
         raise DataError(f"{source}: not there")
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")
-    own_name = shorten(os.path.basename(os.path.abspath(source)))
-    if not source.is_dir():
-        return {own_name: source}
+    if not source.is_dir() or _is_series(source, pattern):
+        paths = {os.path.basename(os.path.abspath(source)): source}
+    else:
+        paths = _inside(source, output, pattern)
+    _refuse_inside(output, paths.values())
+    count = collections.Counter(map(shorten, paths))
+    return {shorten(name) if count[shorten(name)] == 1 else name: paths[name] for name in paths}
+
+
+def _is_series(source, pattern):
+    """Whether a folder is a DICOM series: one scan, from which no pattern chooses.
+
+    Raises:
+      DataError: it holds other scans, too, or there is a pattern.
+    """
+    slices = dicom.dicom_files(source, deep=False)
+    if not slices:
+        return False
+    others = [p for p in sorted(source.rglob("*")) if p.is_file() and ending(p)]
+    if others := [path for path in others if not formats.is_hidden(path, source)]:
+        raise DataError(
+            f"{source}: the DICOM file {slices[0].name} beside {others[0].name}; expected one "
+            "series and nothing else, or a folder for each series"
+        )
+    if pattern != "*":
+        raise DataError(f"{source}: a DICOM series, one scan; expected no --pattern")
+    return True
+
+
+def _inside(source, output, pattern):
+    """Dict of path within a folder to path of its scans."""
     visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, output)]
-    if slices := dicom.dicom_files(source, deep=False):
-        if others := [path for path in visible if path.is_file() and ending(path)]:
-            raise DataError(
-                f"{source}: the DICOM file {slices[0].name} beside {others[0].name}; expected "
-                "one series and nothing else, or a folder for each series"
-            )
-        if pattern != "*":
-            raise DataError(f"{source}: a DICOM series, one scan; expected no --pattern")
-        _refuse_inside(output, [source])
-        return {own_name: source}
     paths = [path for path in visible if is_scan(path)]
-    found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
     if other := [path for path in visible if formats.is_other(path)]:
         errors.warn(f"{other[0]}: {len(other)} such not read; expected {formats.READ}")
     if links := [p for p in visible if p.is_symlink() and p.is_dir() and p not in paths]:
         errors.warn(
             f"{links[0]}: {len(links)} links to folders not followed; copy what they hold"
         )
-    _refuse_inside(output, paths)
-    if not found:
+    if not paths:
         raise DataError(f"{source}: no scans here; expected {formats.READ}, a folder each")
-    count = collections.Counter(map(shorten, found))
-    return {shorten(name) if count[shorten(name)] == 1 else name: found[name] for name in found}
+    found = {p.relative_to(source).as_posix(): p for p in paths if p.match(pattern)}
+    if not found:
+        raise DataError(
+            f"{source}: no scan of {len(paths)} is called {pattern}; expected a --pattern such as "
+            f"'{paths[0].name}'"
+        )
+    return found
 
 
 def _refuse_inside(output, paths):
@@ -63,7 +84,9 @@ def _refuse_inside(output, paths):
     place = output.resolve()
     for path in paths:
         if path.is_dir() and path.resolve() in (place, *place.parents):
-            raise DataError(f"{output}: in the DICOM series {path}; choose another output folder")
+            raise DataError(
+                f"{output}: in the DICOM series {path}; choose another output folder"
+            )
 
 
 def by_case(paths, names):

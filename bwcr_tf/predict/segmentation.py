@@ -99,7 +99,8 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
         images = channels.read([path, *others])
         image = images[0]
         probabilities, code = predict_oriented(images, model, mode, max_tiles, path)
-        check_plane(image, dataclasses.replace(model.settings, orientation=code), path)
+        held = dataclasses.replace(model.settings, orientation=code)
+        orientation.check_plane(image, held, mode, path)
         if missing := page.missing_structures(probabilities, model.classes):
             errors.warn(f"{path}: {missing}")
     if write_also:
@@ -119,15 +120,6 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
         [warning.removeprefix(f"{path}: ") for warning in warnings],
     )
     return row, article
-
-
-def check_plane(image, settings, path):
-    """Warns where the slices of a scan seem to be cut in another plane than the model's."""
-    if mm := preprocess.cut_across(preprocess.Grid.of(image), settings):
-        errors.warn(
-            f"{path}: pixels of {mm[0]:g} x {mm[1]:g} mm in the model's plane; if its slices "
-            "are cut as the model's were, whatever its header says, use --orientation=stored"
-        )
 
 
 def load(folder):
@@ -189,8 +181,11 @@ def predict_oriented(images, model, mode, max_tiles, path):
         slices, layout, model.probabilities, model.class_frequencies
     )
     if unseen:
+        given = "how frequent the classes are in training"
+        if len(set(model.class_frequencies)) == 1:  # of a model of an earlier version
+            given = f"1 / {len(model.class_frequencies)} each"
         errors.warn(
             f"{path}: {unseen:.1%} of the scan lie beyond {max_tiles} tiles a slice; "
-            "there, probabilities are how frequent the classes are in training"
+            f"there, probabilities are {given}"
         )
     return probabilities, chosen

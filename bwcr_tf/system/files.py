@@ -15,6 +15,7 @@ def temporary_path(path):
     """
     return path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
 
+
 from bwcr_tf.system.errors import DataError
 
 try:

@@ -21,7 +21,7 @@ from bwcr_tf.data import channels, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import outputs, scan_folder, segmentation
+from bwcr_tf.predict import orientation, outputs, scan_folder, segmentation
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
@@ -207,10 +207,14 @@ def test_without_reorientation_the_array_axes_are_kept(model):
 
 
 def test_slices_cut_in_another_plane_are_warned_of(model, capsys):
-    segmentation.check_plane(scan(), SETTINGS, "a")
+    orientation.check_plane(scan(), SETTINGS, "auto", "a")
     assert not capsys.readouterr().err
-    segmentation.check_plane(scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)), SETTINGS, "a")
-    assert "--orientation=stored" in capsys.readouterr().err
+    across = scan(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0))
+    for mode in "auto", "stored":
+        orientation.check_plane(across, SETTINGS, mode, "a")
+        told = capsys.readouterr().err
+        assert " mm in the model's plane" in told
+        assert ("--orientation=stored" in told) == (mode == "auto")
 
 
 def large_scan():
@@ -268,9 +272,15 @@ def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):
 def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys):
     path = save(large_scan(), tmp_path / "a.nii.gz")
     assert not segmentation.predict_all({"a": path}, model, tmp_path / "out", max_tiles=1)
-    assert "77.0% of the scan lie beyond 1 tiles a slice" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert (
+        "77.0% of the scan lie beyond 1 tiles a slice; there, probabilities are 1 / 4" in told
+    )
     assert "77.0% of the scan" in (tmp_path / "out" / "index.html").read_text("utf-8")
     assert model.class_frequencies == (0.25,) * 4  # of a model of an earlier version
+    model = dataclasses.replace(model, class_frequencies=(0.4, 0.3, 0.2, 0.1))
+    segmentation.predict(channels.read([path]), model, max_tiles=1)
+    assert "how frequent the classes are in training" in capsys.readouterr().err
 
 
 def test_a_rectangle_predicts_what_the_square_does_where_it_covers_the_scan(
@@ -409,6 +419,8 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
     for source in (path, path.parent):
         with pytest.raises(DataError, match="choose another output folder"):
             scan_folder.find_scans(source, tmp_path / "out" / ".." / "in")
+    with pytest.raises(DataError, match=r"in: no scan of 1 is called \*.nrrd; .*'a.nii.gz'"):
+        scan_folder.find_scans(path.parent, tmp_path / "out", "*.nrrd")
     (tmp_path / "out").mkdir()
     for source in (tmp_path / "out", tmp_path / "none"):
         with pytest.raises(DataError, match="no scans here|not there"):
