@@ -56,8 +56,11 @@ def main(arguments):
     from bwcr_tf.grid.jobs import make_jobs, mistaken, named
 
     settings = FLAGS.methods, FLAGS.ntr, FLAGS.runs, FLAGS.consistency_scales
-    if taken := {"method", "run"} & named(arguments[1:]).keys():
+    passed_on = named(arguments[1:])
+    if taken := {"method", "run"} & passed_on.keys():
         sys.exit(f"error: --{min(taken)} is a flag of train.py; expected --{min(taken)}s here")
+    if FLAGS.consistency_scales and "consistency_scale" in passed_on:
+        sys.exit("error: --consistency_scale would replace those of --consistency_scales")
     python = "python" if FLAGS.print_commands else sys.executable
     jobs = make_jobs(*settings, FLAGS.dataset, FLAGS.runs_dir, arguments[1:], python)
     if not jobs:

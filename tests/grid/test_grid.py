@@ -152,6 +152,7 @@ def test_no_method_is_an_error_of_one_line():
         (["--methods=da", "--run=2"], "--run is a flag of train.py; expected --runs here"),
         (["--consistency_scales=0"], "numbers above zero"),
         (["--consistency_scales=inf"], "numbers above zero"),
+        (["--consistency_scales=0.1,10", "--consistency_scale", "2"], "would replace those of"),
     ],
 )
 def test_flags_that_train_other_folders_are_refused(arguments, message):
