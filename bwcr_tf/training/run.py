@@ -110,9 +110,11 @@ def find_method(options):
     """The row of METHODS, with another R of Eq. (3) where one is given.
 
     Raises:
-      DataError: the method has no R.
+      DataError: the method has no R, or no L_C to scale.
     """
-    method = METHODS[options.method]
+    method, scale = METHODS[options.method], options.consistency_scale
+    if scale != 1 and method.consistency_loss is None:
+        raise DataError(f"consistency_scale={scale:g}: {options.method} has no L_C; expected 1")
     if options.radius is None:
         return method
     if radius(method) is None:
