@@ -19,6 +19,7 @@ from bwcr_tf.data import measured, scans
 from bwcr_tf.data.normalization import PERCENTILES
 from bwcr_tf.system.errors import DataError
 
+NOT_CT = "bias", "ghosting"  # its intensities are absolute, and it has no k-space
 CYCLES = 6  # of the motion of `ghosting` while a slice is acquired
 
 
@@ -112,17 +113,19 @@ SHIFTS = {
 # fmt: on
 
 
-def parse(text):
-    """(name, severity) of a text such as `noise:3`.
+def parse(text, windows=(None,)):
+    """(name, severity) of a text such as `noise:3`, for scans of these windows of Settings.
 
     Raises:
-      DataError: it is no name of SHIFTS and a severity from 1 to 5.
+      DataError: it is no name of SHIFTS and a severity from 1 to 5, or does not apply to CT.
     """
     name, _, severity = text.partition(":")
     if name not in SHIFTS or severity not in ("1", "2", "3", "4", "5"):
         raise DataError(
             f"shift={text}: expected NAME:SEVERITY of {', '.join(SHIFTS)} and 1 to 5"
         )
+    if name in NOT_CT and any(windows):
+        raise DataError(f"shift={text}: not of CT; expected one other than {', '.join(NOT_CT)}")
     return name, int(severity)
 
 

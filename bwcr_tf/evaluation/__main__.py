@@ -51,7 +51,7 @@ def main(_):
         saved_model.export_run(folder, "auto", cases=own)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
-    if wanted := list(map(shifts.parse, FLAGS.shift)):
+    if wanted := [shifts.parse(text, spec.settings.windows) for text in FLAGS.shift]:
         evaluate_shifted(folder, subjects, spec, cache_dir, wanted)
         return
     cases = cache.prepare(subjects, spec.settings, cache_dir)

@@ -188,3 +188,12 @@ def test_what_is_no_shift_is_refused(text):
     with pytest.raises(DataError, match="expected NAME:SEVERITY of noise, .* and 1 to 5"):
         shifts.parse(text)
     assert shifts.parse("noise:3") == ("noise", 3)
+
+
+def test_what_ct_does_not_have_is_refused_for_any_channel_of_ct():
+    for windows in (((-100, 200),), (None, (-100, 200))):
+        for name in ("bias", "ghosting"):
+            with pytest.raises(DataError, match=f"shift={name}:5: not of CT; expected"):
+                shifts.parse(f"{name}:5", windows)
+        assert shifts.parse("noise:5", windows) == ("noise", 5)
+    assert shifts.parse("bias:5", (None, None)) == ("bias", 5)  # so of the layout of CURVAS
