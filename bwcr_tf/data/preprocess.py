@@ -15,8 +15,9 @@ from bwcr_tf.data.settings import Settings
 def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     """Settings for a collection: what is given, else the data set's, else from the data itself.
 
-    The data's own are the median spacing, and for rows and columns each the smallest multiple of
-    16 pixels that holds 95 % of the volumes. The orientation is the most frequent one.
+    The data's own are the median spacing, to four digits, and for rows and columns each the
+    smallest multiple of 16 pixels that holds 95 % of the volumes; a hundredth of 16 pixels, as
+    rounding makes, is not held. The orientation is the most frequent one.
     """
     headers = [
         scans.read_header(volume.image)
@@ -27,11 +28,12 @@ def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     code = max(sorted(set(codes)), key=codes.count)
     in_plane = np.array([spacing[:2] for found, _, spacing in headers if found == code])
     extent_mm = in_plane * [size_xy[:2] for found, size_xy, _ in headers if found == code]
-    pixel_mm = pixel_mm or dataset.pixel_mm or float(f"{np.median(in_plane):.4g}")
-    columns_rows = 16 * np.ceil(np.percentile(extent_mm, 95, axis=0) / pixel_mm / 16).astype(
-        int
-    )
+    pixel_mm = pixel_mm or dataset.pixel_mm
+    held_mm = np.percentile(extent_mm, 95, axis=0, method="inverted_cdf")
+    steps = held_mm / (pixel_mm or np.median(in_plane)) / 16
+    columns_rows = 16 * np.ceil(steps - 0.01).astype(int)
     size = size or dataset.size or tuple(columns_rows[::-1])
+    pixel_mm = pixel_mm or float(f"{np.median(in_plane):.4g}")
     return Settings(collection.num_classes, size, pixel_mm, code, n4_shrink)
 
 

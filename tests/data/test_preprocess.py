@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from bwcr_tf.data import datasets, normalization, preprocess
 from bwcr_tf.data.preprocess import Settings
+from bwcr_tf.data.subjects import Collection, Subject, Volume
 
 SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
 
@@ -127,6 +128,32 @@ def test_propose_keeps_the_digits_of_a_small_spacing(acdc, monkeypatch):
     monkeypatch.setattr(preprocess.scans, "read_header", lambda path: header)
     own = preprocess.propose(datasets.find("acdc", acdc), datasets.DATASETS["nnunet"])
     assert (own.pixel_mm, own.size) == (0.0004, (80, 96))
+
+
+def proposed(monkeypatch, headers):
+    """What is proposed for scans of these (columns, rows) and spacings in mm."""
+    left = [("LPS", (*size, 3), (spacing, spacing, 5)) for size, spacing in headers]
+    monkeypatch.setattr(preprocess.scans, "read_header", lambda path: left.pop())
+    subjects = (Subject("a", "", (Volume("a", None, None),)),) * len(headers)
+    found = preprocess.propose(Collection(("a",), subjects), datasets.DATASETS["nnunet"])
+    return found.pixel_mm, found.size
+
+
+@pytest.mark.parametrize(
+    "count, wide, side",
+    [(10, 1, 256), (20, 1, 160), (20, 2, 256), (100, 5, 160), (100, 6, 256), (230, 11, 160)],
+)
+def test_proposed_grids_hold_95_percent_of_the_volumes(count, wide, side, monkeypatch):
+    sizes = [(160, 160)] * (count - wide) + [(256, 256)] * wide
+    assert proposed(monkeypatch, [(size, 1.0) for size in sizes]) == (1.0, side)
+
+
+@pytest.mark.parametrize("spacing", [0.62504, 0.62496, 0.62549, 1.0004, 0.97656])
+def test_a_spacing_with_many_digits_makes_the_grid_no_larger(spacing, monkeypatch):
+    pixel_mm, size = proposed(monkeypatch, [((512, 192), spacing)] * 3)
+    assert size == (192, 512) and pixel_mm == pytest.approx(spacing, rel=1e-3)
+    other = [((192, 192), spacing), ((192, 192), spacing + 2e-5), ((193, 192), spacing)]
+    assert proposed(monkeypatch, other)[1] == (192, 208)  # one pixel more is held
 
 
 def test_propose_takes_the_median_spacing_and_the_extent(acdc):
