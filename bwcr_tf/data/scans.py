@@ -33,7 +33,10 @@ def read_header(path):
     Raises:
       DataError: unreadable, or not the header of one 3D scan.
     """
-    file = next(iter(dicom.dicom_files(path)), path) if path.is_dir() else path
+    files = dicom.dicom_files(path) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path}: 0 DICOM series in 0 files; expected one")
+    file = files[0]
     reader = itk_files.header(file)
     spacing_mm, _, direction = itk_files.geometry(file, reader)
     return code(direction), reader.GetSize(), spacing_mm

@@ -55,6 +55,14 @@ def test_bad_files_are_refused_in_one_line(tmp_path, what, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_without_dicom_is_refused_by_its_header_as_by_its_pixels(tmp_path):
+    (tmp_path / "notes.txt").write_text("none")
+    for read in (scans.read_header, scans.read_image):
+        with pytest.raises(DataError) as caught:
+            read(tmp_path)
+        assert str(caught.value) == f"{tmp_path}: 0 DICOM series in 0 files; expected one"
+
+
 def test_good_files_pass(tmp_path):
     image_path, label_path = map(pathlib.Path, broken(tmp_path, "nothing"))
     image = scans.read_image(image_path)
