@@ -86,7 +86,8 @@ def mask(image, padding_value=None):
     inside[inner] = measured[inner]
     values = pixels[inside]
     border = pixels.size - pixels[inner].size > BORDER * pixels.size
-    return inside if border and values.min() < values.max() else measured
+    differ = values.size and values.min() < values.max()
+    return inside if border and differ else measured
 
 
 def _inside_border(pixels, measured):

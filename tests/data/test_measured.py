@@ -43,6 +43,16 @@ def test_a_thin_border_and_air_that_is_zero_are_measured():
     assert measured.mask(volume(array)).all()
 
 
+def test_lines_of_one_value_in_padding_are_all_that_is_measured():
+    array = np.full((2, 12, 12), np.nan)
+    array[:, 0], array[:, 1] = 1, 2
+    image = measured.fill(volume(array), declared=False)
+    expected = np.isfinite(array)
+    np.testing.assert_array_equal(measured.mask(image, measured.padding(image)), expected)
+    found = sitk.GetArrayFromImage(normalization.normalize(image, PLAIN))
+    np.testing.assert_array_equal(found, np.where(array == 2, 1, 0))
+
+
 def test_an_image_of_next_to_one_value_has_no_border():
     array = np.zeros((2, 40, 40))
     array[0, 7, 9] = 5
