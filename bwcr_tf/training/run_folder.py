@@ -76,31 +76,39 @@ def claim(folder, flags, spec):
     """
     _make(folder)
     text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
+    found = load_spec(folder) if (folder / "split.json").exists() else None
     if (folder / "flags.txt").exists():
-        old, new = (
-            read_flags(folder),
-            dict(line[2:].split("=", 1) for line in text.splitlines()),
-        )
-        for name in sorted((old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}):
-            if old.get(name) != new.get(name):
-                raise DataError(
-                    f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
-                    "use its flags, another --runs_dir, or delete it"
-                )
-    if (folder / "split.json").exists():
-        found = load_spec(folder)
-        if found not in (spec, dataclasses.replace(spec, channels=())):
-            raise DataError(
-                f"{folder}: split.json differs from the split of the data found now"
-            )
+        new = {name: str(value) for name, value in flags.items()}
+        _compare(folder, read_flags(folder), new, found, spec)
+    if found not in (None, spec, dataclasses.replace(spec, channels=())):
+        raise DataError(f"{folder}: split.json differs from the split of the data found now")
     if not (folder / "flags.txt").exists():
         files.write(folder / "flags.txt", text)
-    if not (folder / "split.json").exists():
+    if not found:
         split = dataclasses.asdict(spec) | {"hash": spec.hash}
         if not spec.calibration:  # as in runs of earlier versions
             del split["calibration"]
         split["digest"] = digest(split, training_flags(read_flags(folder)))
         files.write_json(folder / "split.json", split)
+
+
+def _compare(folder, old, new, old_spec, spec):
+    """Raises DataError where two dicts of flags of a run differ; what one lacks is its default."""
+    asked = (old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}
+    if old_spec:
+        old, new = _with_defaults(old, old_spec), _with_defaults(new, spec)
+    for name in sorted(asked):
+        if old.get(name) != new.get(name):
+            raise DataError(
+                f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
+                "use its flags, another --runs_dir, or delete it"
+            )
+
+
+def _with_defaults(flags, spec):
+    """Flags as texts with those that a run has if they are not given, in one form each."""
+    size = ",".join(map(str, spec.settings.shape))
+    return {"labels": "first"} | flags | {"size": size, "pixel_mm": str(spec.settings.pixel_mm)}
 
 
 def _make(folder):

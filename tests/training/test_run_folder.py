@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from bwcr_tf.data.settings import Settings
@@ -27,3 +29,28 @@ def test_a_lock_that_is_refused_makes_no_folder(name, tmp_path):
         with run_folder.lock(tmp_path / name / "run1"):
             pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name, default, other",
+    [("labels", "first", "mean"), ("size", "32", "64"), ("pixel_mm", 1.33, 2.0)],
+)
+def test_a_flag_at_its_default_is_no_other_than_one_that_is_not_given(
+    name, default, other, tmp_path
+):
+    changed = {"size": {"size": 64}, "pixel_mm": {"pixel_mm": 2.0}}.get(name, {})
+    changed = dataclasses.replace(SPEC, settings=dataclasses.replace(SPEC.settings, **changed))
+    for number, flags in enumerate(({"steps": 2}, {"steps": 2, name: default})):
+        folder = tmp_path / str(number)
+        run_folder.claim(folder, flags, SPEC)
+        text = (folder / "flags.txt").read_text()
+        for again in ({}, {name: default}):
+            run_folder.claim(folder, {"steps": 2} | again, SPEC)
+        with pytest.raises(DataError, match=f"made with --{name}=.*, not .*; use its flags"):
+            run_folder.claim(folder, {"steps": 2, name: other}, changed)
+        assert (folder / "flags.txt").read_text() == text
+
+
+def test_a_square_is_one_size_in_both_forms(tmp_path):
+    run_folder.claim(tmp_path, {"size": "32"}, SPEC)
+    run_folder.claim(tmp_path, {"size": "32,32"}, SPEC)
