@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from bwcr_tf.system.errors import DataError
@@ -20,9 +21,19 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
     for step in (100, 200, 300):
         validations.record(path, row(step, step / 1000))
     assert validations.read(path) == [row(100, 0.1), row(200, 0.2), row(300, 0.3)]
-    assert path.read_text().splitlines()[1] == "100," + "0.100000," * 4 + (
-        "1.250000,1.000000,0.250000"
+    assert path.read_text().splitlines()[1] == (
+        "100,0.100000,0.100000,0.1,0.100000,1.250000,1.000000,0.250000"
     )
+
+
+def test_the_selected_step_is_that_of_the_run_where_two_are_close(tmp_path):
+    path = tmp_path / "validation.csv"
+    for step, dice in ((100, np.float64(0.8000004)), (200, 0.8000001), (300, 0.7)):
+        validations.record(path, row(step, dice))
+    assert validations.selected(validations.read(path)) == 100
+    path.write_text("step,dice\n100,0.500000\n200,0.600000\n300,nan\n")  # of an earlier version
+    validations.record(path, {"step": 400, "dice": 0.55})
+    assert validations.selected(validations.read(path)) == 200
 
 
 def test_a_run_that_resumes_from_an_earlier_step_has_each_row_once(tmp_path):
