@@ -40,8 +40,7 @@ def check(cases, settings, refuse):
     if not shares:
         return
     worst = sorted(shares, key=shares.get, reverse=True)
-    named = ", ".join(f"{name} {_percent(shares[name])}" for name in worst[:5])
-    named += ", ..." if worst[5:] else ""
+    named = ", ".join(f"{name} {_percent(shares[name])}" for name in worst)
     cut, whole = sum(counts.values())
     rows, columns = settings.shape
     text = (

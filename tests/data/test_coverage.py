@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -47,3 +49,11 @@ def test_subjects_are_named_and_over_five_per_cent_refused(tmp_path, capsys):
         coverage.check(cases, SETTINGS, refuse=True)
     coverage.check([inside, *cases], SETTINGS, refuse=True)  # 2.9 %
     assert "2.9 % of the labels" in capsys.readouterr().err
+
+
+def test_all_subjects_are_named_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(coverage, "count", lambda case, _: np.array([case.cut, 100]))
+    cases = [types.SimpleNamespace(subject=f"p{k}", cut=k) for k in range(9)]
+    coverage.check(cases, SETTINGS, refuse=True)
+    named = ", ".join(f"p{k} {k} %" for k in range(8, 0, -1))
+    assert f"({named})\n" in capsys.readouterr().err
