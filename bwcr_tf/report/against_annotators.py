@@ -92,7 +92,15 @@ def score_table(setting, methods):
         "|probability − fraction| of pixels that some of them mark, and not all. CRPS in ml. "
         f"{HUMAN}: each against the others, its outline taken for probabilities of 0 and 1."
     )
+    scored, test = (_volumes(table) for table in (everyone[0].annotators, everyone[0].rows))
+    if scored < test:
+        note += f" Of {scored} of {test} test volumes: the others have one annotator."
     return page.of_columns(f"Scores against the annotators, {setting}", columns, note)
+
+
+def _volumes(rows):
+    """How many volumes a table of scores has."""
+    return len({(row["subject"], row["volume"]) for row in rows})
 
 
 def _means(methods, key):

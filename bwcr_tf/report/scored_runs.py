@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bwcr_tf.data import datasets
 from bwcr_tf.evaluation import scores, significance
-from bwcr_tf.report import names, published
+from bwcr_tf.report import names, published, run_checks
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder, validations
 
@@ -74,31 +74,16 @@ def load(root):
 
     Raises:
       DataError: there are none, a file is missing or broken, a run is there twice, or the test
-        subjects of one data set differ.
+        volumes of one data set differ.
     """
     folders = [path.parent for path in sorted(root.rglob("scores.csv"))]
     found = [_load_run(folder) for folder in folders if folder.parent.name != "shifts"]
     if not found:
         raise DataError(f"{root}: no scores.csv in it or below; see evaluate.py")
-    _check(found)
+    run_checks.check(found)
     return sorted(
         found, key=lambda r: (r.dataset, r.ntr, *names.position(r.method, r.labels), r.scale)
     )
-
-
-def _check(found):
-    """Raises a DataError for a run that is there twice or is of other test subjects."""
-    first, of_dataset = {}, {}
-    for run in found:
-        other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
-        if other is not run:
-            raise DataError(f"{run.folder}: the same run as {other.folder}; leave one out")
-        other = of_dataset.setdefault(run.dataset, run)
-        if (other.spec.test, other.spec.classes) != (run.spec.test, run.spec.classes):
-            raise DataError(
-                f"{run.folder}: other test subjects or classes than {other.folder}; expected "
-                f"one data set by the name of {run.dataset}"
-            )
 
 
 def _load_run(folder):
@@ -106,17 +91,9 @@ def _load_run(folder):
     try:
         name = _dataset(flags), int(flags["ntr"]), flags["method"], flags["run"]
         summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        expected = {(subject, c) for subject in spec.test for c in (*spec.classes, "all")}
         if not isinstance(summary["scores"], dict):
             raise ValueError("no scores in summary.json")
-        tables = [
-            _rows(folder / f"scores{kind}.csv", expected)
-            for kind in ("", "_calibrated", "_last")
-        ]
-        tables += [
-            _rows(folder / f"scores_annotators{kind}.csv", expected, scores.ALL_METRICS)
-            for kind in ("", "_last")
-        ]
+        tables = [_rows(folder / name, spec) for name in run_checks.FILES.values()]
         tables += [validations.read(folder / "validation.csv")]
         if scores.uncalibrated(summary):
             tables[1] = []
@@ -136,13 +113,20 @@ def _dataset(flags):
     return f"{own} ({name})" if own in {*datasets.DATASETS} - {name} else own
 
 
-def _rows(path, expected, metrics=scores.METRICS):
-    """Rows of a table of scores, which must be of the `expected` subjects and classes."""
+def _rows(path, spec):
+    """Rows of a table of scores: one for each class of each volume of the test subjects.
+
+    Of those against annotators, subjects with only one are missing.
+    """
     if not path.exists():
         return []
-    rows = scores.read(path, metrics)
-    found = collections.Counter((row["subject"], row["volume"], row["class"]) for row in rows)
-    if {(subject, name) for subject, _, name in found} != expected or max(found.values()) > 1:
+    several = path.name.startswith("scores_annotators")
+    rows = scores.read(path, scores.ALL_METRICS if several else scores.METRICS)
+    found = {(row["subject"], row["volume"], row["class"]) for row in rows}
+    expected = {(*key[:2], name) for key in found for name in (*spec.classes, "all")}
+    subjects, test = {subject for subject, *_ in found}, {*spec.test}
+    complete = subjects == test or several and subjects < test
+    if not rows or not complete or found != expected or len(found) < len(rows):
         raise DataError(
             f"{path.name}: {len(rows)} rows; expected one for each class of each volume of the "
             "test subjects in split.json"

@@ -32,6 +32,17 @@ def test_scores_against_the_annotators_by_hand(tmp_path):
     assert "2 run(s). Fewer runs: Label smoothing: 1." in table.note
 
 
+def test_the_note_says_how_many_volumes_have_several_annotators(tmp_path):
+    runs = annotated_runs(tmp_path)
+    assert "test volumes" not in against_annotators.score_table("", {"DA": runs[:2]}).note
+    for run in runs:
+        path = run.folder / "scores_annotators.csv"
+        lines = [line for line in path.read_text().splitlines() if ",b_ED," not in line]
+        path.write_text("\n".join(lines) + "\n")
+    (methods,) = against_annotators.settings(scored_runs.load(tmp_path)).values()
+    assert "Of 2 of 3 test volumes:" in against_annotators.score_table("", methods).note
+
+
 def test_differences_are_those_of_the_scores_against_the_annotators(tmp_path):
     (methods,) = against_annotators.settings(annotated_runs(tmp_path)).values()
     found = against_annotators.differences(methods)

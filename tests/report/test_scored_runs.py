@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from report_runs import of_method, write_run, write_runs
+from report_runs import annotate, of_method, write_run, write_runs
 
 from bwcr_tf.report import scored_runs
 from bwcr_tf.system.errors import DataError
@@ -72,6 +72,7 @@ def test_a_custom_data_set_is_not_taken_for_a_known_one(tmp_path):
         ("b,b_ED,LV", "b,b_ED,RV"),  # twice, and none of LV
         ("a,a_ES,LV", "a,a_ED,LV"),  # twice
         ("b,b_ED,LV", "b,b_ED,XX"),
+        ("a,a_ES,LV,0.8,5.0,,,0.15,0.01,,\n", ""),  # of one of two volumes
         (",0.02,", ",inf,"),
         (",0.02,", ",high,"),
         (",ece,", ",other,"),
@@ -84,6 +85,37 @@ def test_scores_that_are_not_those_of_the_split_are_refused(old, new, tmp_path):
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match="da/run1: not a complete run"):
         scored_runs.load(results)
+
+
+def drop(path, volume):
+    """Takes a volume out of a table of scores."""
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if f",{volume}," not in line) + "\n")
+
+
+@pytest.mark.parametrize("name", ["scores", "scores_last"])
+def test_a_table_without_a_volume_that_others_have_is_refused(name, tmp_path):
+    results = write_runs(tmp_path)
+    folder = results / "acdc/ntr5/da/run1"
+    shutil.copy(folder / "scores.csv", folder / "scores_last.csv")
+    drop(folder / f"{name}.csv", "a_ES")
+    expected = rf"da/run1/{name}.csv: scores of 2 volumes.* the 3 in .*csv \(a_ES is"
+    with pytest.raises(DataError, match=expected):
+        scored_runs.load(results)
+
+
+def test_volumes_of_one_annotator_are_missing_in_all_runs_or_none(tmp_path):
+    for method in "da", "bwcr":
+        annotate(write_run(tmp_path, method, 1, [0.1] * 3), [0.2] * 3)
+        drop(tmp_path / f"acdc/ntr5/{method}/run1/scores_annotators.csv", "b_ED")
+    found = scored_runs.load(tmp_path)
+    assert [len(run.rows) for run in found] == [9, 9]
+    assert [len(run.annotators) for run in found] == [6, 6]
+    annotate(write_run(tmp_path, "cr", 1, [0.1] * 3), [0.2] * 3)
+    with pytest.raises(
+        DataError, match="cr/run1/scores_annotators.csv: scores of 3.* the 2 in .*b_ED"
+    ):
+        scored_runs.load(tmp_path)
 
 
 def test_a_table_without_rows_is_refused(tmp_path):
