@@ -1,6 +1,10 @@
 """Whether scored runs can be set beside each other."""
 
+import dataclasses
+
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
 
 FILES = {  # tables of a Run
     "rows": "scores.csv",
@@ -9,11 +13,12 @@ FILES = {  # tables of a Run
     "annotators": "scores_annotators.csv",
     "annotators_last": "scores_annotators_last.csv",
 }
+_SHOWN = ("labels", "consistency_scale")  # by the rows of tables
 
 
 def check(found):
-    """Raises a DataError for a Run that is there twice, or is of other test volumes."""
-    first, of_dataset, volumes = {}, {}, {}
+    """Raises a DataError for Runs that are there twice or can't be compared; or warns."""
+    first, of_dataset, volumes, subjects, flags = {}, {}, {}, {}, {}
     for run in found:
         other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
         if other is not run:
@@ -25,6 +30,9 @@ def check(found):
                 f"one data set by the name of {run.dataset}"
             )
         _check_volumes(run, volumes)
+        if "members" not in run.flags:  # whose subjects are those of all members
+            _check_subjects(run, subjects.setdefault((run.setting, run.number), run))
+        _check_flags(run, flags.setdefault((run.setting, run.number), run))
 
 
 def _check_volumes(run, first):
@@ -44,3 +52,38 @@ def _check_volumes(run, first):
                 f"{path}: scores of {len(found)} volumes; expected those of the "
                 f"{len(expected)} in {other} ({some} is in one of them alone)"
             )
+
+
+def _check_subjects(run, other):
+    """Raises a DataError if a Run has other subjects than another one of its number."""
+    for part in ("training", "validation"):
+        if {*getattr(run.spec, part)} != {*getattr(other.spec, part)}:
+            raise DataError(
+                f"{run.folder}: other {part} subjects than {other.folder}; expected the same in "
+                f"all runs of number {run.number}, which are compared"
+            )
+
+
+def _check_flags(run, other):
+    """Warns of a Run that was made in another way than another one of its number."""
+    pair = [_made(each) for each in (run, other)]
+    differ = [
+        f"{name} ({pair[0][name]} and {pair[1][name]})"
+        for name in sorted(pair[0].keys() & pair[1].keys())
+        if pair[0][name] != pair[1][name]
+    ]
+    if differ:
+        errors.warn(
+            f"{run.folder} and {other.folder} are compared, but differ in {', '.join(differ)}"
+        )
+
+
+def _made(run):
+    """{name: value} of what the Runs of a setting share: flags, preprocessing, ...
+
+    An ensemble has those that all its members have; it may be calibrated on fewer subjects.
+    """
+    found = run_folder.protocol(run.flags) | dataclasses.asdict(run.spec.settings)
+    if "members" not in run.flags:
+        found["calibration subjects"] = ", ".join(sorted(run.spec.calibration)) or "none"
+    return {name: value for name, value in found.items() if name not in _SHOWN}

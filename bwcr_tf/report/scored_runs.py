@@ -73,8 +73,8 @@ def load(root):
     """All scored Runs below `root`, methods in the order of METHODS.
 
     Raises:
-      DataError: there are none, a file is missing or broken, a run is there twice, or the test
-        volumes of one data set differ.
+      DataError: there are none, a file is missing or broken, a run is there twice, the test
+        volumes of one data set differ, or the subjects of runs of one number.
     """
     folders = [path.parent for path in sorted(root.rglob("scores.csv"))]
     found = [_load_run(folder) for folder in folders if folder.parent.name != "shifts"]

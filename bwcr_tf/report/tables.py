@@ -7,6 +7,7 @@ import numpy as np
 
 from bwcr_tf.evaluation import significance
 from bwcr_tf.report import names, page, published, scored_runs
+from bwcr_tf.training import run_folder
 
 
 def score_table(title, first, groups, metrics, note):
@@ -98,8 +99,8 @@ def settings_table(found):
     rows = []
     for dataset, some in scored_runs.group(found, "dataset").items():
         ours = [
-            {"mixed_precision": "False", "labels": "first"}  # of versions without these flags
-            | run.flags
+            run.flags
+            | run_folder.protocol(run.flags)
             | dataclasses.asdict(run.spec.settings)
             | {"test subjects": len(run.spec.test)}
             for run in some

@@ -11,6 +11,14 @@ from bwcr_tf.system.errors import DataError
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
 _AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
+_OWN = ("method", "radius", "run", "members")  # of methods, and of draws of subjects
+_IN_SPEC = (
+    "size",
+    "pixel_mm",
+    "n4_shrink",
+    "num_calibration",
+)  # given or not, split.json has it
+_LATER = {"labels": "first", "mixed_precision": "False"}  # of versions without these flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +144,16 @@ def lock(folder):
 def training_flags(flags):
     """The flags that the result of training depends on."""
     return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
+
+
+def protocol(flags):
+    """The flags that are the same in runs that are averaged or compared, {name: text}.
+
+    They are those of training but for what sets methods and draws of subjects apart, what
+    split.json has, and `jit`, which changes the speed alone.
+    """
+    found = _LATER | training_flags(flags)
+    return {k: v for k, v in found.items() if k not in (*_OWN, *_IN_SPEC, "jit")}
 
 
 def digest(*content):

@@ -1,11 +1,14 @@
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 from report_runs import annotate, of_method, write_run, write_runs
 
+from bwcr_tf.data import preprocess
 from bwcr_tf.report import scored_runs
 from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
 
 
 def test_hd95_is_the_mean_of_the_classes_and_all_else_of_the_whole(tmp_path):
@@ -116,6 +119,43 @@ def test_volumes_of_one_annotator_are_missing_in_all_runs_or_none(tmp_path):
         DataError, match="cr/run1/scores_annotators.csv: scores of 3.* the 2 in .*b_ED"
     ):
         scored_runs.load(tmp_path)
+
+
+def respecify(folder, *, flags=(), **split):
+    """Makes the run of a folder one of other flags and another split."""
+    given = run_folder.read_flags(folder) | dict(flags)
+    spec = dataclasses.replace(run_folder.load_spec(folder), **split)
+    for name in "flags.txt", "split.json":
+        (folder / name).unlink()
+    run_folder.claim(folder, given, spec)
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_runs_of_one_number_and_other_subjects_are_refused(part, tmp_path, capsys):
+    results = write_runs(tmp_path)
+    respecify(results / "acdc/ntr5/da/run2", **{part: ("x",)})
+    with pytest.raises(
+        DataError, match=f"da/run2: other {part} subjects than .*bwcr/run2; expected"
+    ):
+        scored_runs.load(results)
+    respecify(results / "acdc/ntr5/da/run2", flags={"members": "da/run1,da/run2"}.items())
+    assert len(scored_runs.load(results)) == 6 and not capsys.readouterr().err
+
+
+def test_runs_of_one_number_that_were_made_in_another_way_are_warned_of(tmp_path, capsys):
+    results = write_runs(tmp_path)
+    bwcr, da = (results / f"acdc/ntr5/{method}/run1" for method in ("bwcr", "da"))
+    earlier = {"mixed_precision": "False", "jit": "True", "data_dir": "x", "labels": "first"}
+    respecify(da, flags=earlier.items())
+    scored_runs.load(results)
+    assert not capsys.readouterr().err
+    settings = preprocess.Settings(num_classes=3, size=64, pixel_mm=2.66)
+    respecify(da, flags={"steps": "9"}.items(), settings=settings, calibration=("x", "y"))
+    scored_runs.load(results)
+    assert capsys.readouterr().err == (
+        f"\nwarning: {da} and {bwcr} are compared, but differ in calibration subjects "
+        "(x, y and none), size (64 and 96), steps (9 and 2000)\n"
+    )
 
 
 def test_a_table_without_rows_is_refused(tmp_path):
