@@ -88,8 +88,12 @@ def by_step(folder, setting, methods):
     """Dice and ECE of the validation volumes against the step: means over runs."""
     path = _path(folder, "validation", methods)
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
+    unmarked = []
     for method, line in _lines(methods).items():
         steps, chosen, *means = validation_means(methods[method])
+        selected = [validations.selected(run.validations) for run in methods[method]]
+        if count := sum(step not in steps for step in selected):
+            unmarked.append(f"{method} {count}")
         for axis, values in zip(axes, means, strict=True):
             axis.plot(steps, values, **line, markevery=chosen, label=method)
     for axis, name in zip(axes, ("Dice", "ECE"), strict=True):
@@ -100,6 +104,8 @@ def by_step(folder, setting, methods):
         "Validation from a tenth of the training on, means over runs; marks are at the steps "
         f"whose weights were selected: {setting}."
     )
+    if unmarked:
+        caption += f" Runs selected at steps that are not shown: {', '.join(unmarked)}."
     return Figure(path, caption)
 
 

@@ -71,6 +71,18 @@ def test_validations_are_means_over_runs_marked_where_weights_were_selected(draw
     assert dice.get_markevery() == [1, 2]
 
 
+def test_runs_selected_before_a_tenth_of_the_training_are_in_the_caption(drawn, tmp_path):
+    early = validated(0.1, 0.9, *[0.5] * 28)  # step 20 of 300
+    late = validated(*np.linspace(0.1, 1, 30))
+    methods = {"DA": [early, late], "CR": [late], "BWCR": [early, early]}
+    figure = curves.by_step(tmp_path, "here", methods)
+    assert figure.caption.endswith(
+        "selected: here. Runs selected at steps that are not shown: DA 1, BWCR 2."
+    )
+    assert drawn[0].axes[0].lines[0].get_markevery() == [27]
+    assert curves.by_step(tmp_path, "", {"CR": [late]}).caption.endswith("selected: .")
+
+
 def test_the_first_tenth_of_the_training_is_left_out():
     steps, chosen, dice, _ = curves.validation_means([validated(*np.linspace(0.1, 1, 30))])
     assert steps[0] == 30 and steps[-1] == 300 and chosen == [27]
