@@ -18,6 +18,7 @@ _PER_MILLE = {
 }
 _ECE, _TACE, _DICE = (scores.METRICS[column] for column in ("ece", "tace", "dice"))
 TESTED = [_ECE, _TACE, *_PER_MILLE.values(), _DICE]
+_RANKED = {"ECE": _ECE, "TACE": _TACE, "NLL": _PER_MILLE["nll"]}
 SHOWN = [*TESTED, *scores.VOLUME_METRICS.values()]
 POOLED = {"Pooled error": "pooled_error", "Error where they disagree": "disagreed"}
 HUMAN = "One annotator"
@@ -141,19 +142,28 @@ def verdicts(found):
 
 
 def ranking(others, tests):
-    """Which of the `others` BWCR's ECE is lower than, higher than, or not told apart from."""
-    values = [test[_ECE.title] for test in tests]
+    """Which of the `others` BWCR is better than, worse than, or not told apart from.
+
+    `tests` are the differences from each of them, of which those of _RANKED count.
+    """
+    parts = [
+        f"{name} is {_rank(others, [test[metric.title] for test in tests])}"
+        for name, metric in _RANKED.items()
+    ]
+    against = f"Against {len(others)} other method(s), at Holm's p < 0.05,"
+    return f"{against} BWCR's {'; its '.join(parts)}."
+
+
+def _rank(others, values):
+    """Of how many of the `others` it is lower by differences [N] each; who the rest are."""
     p_values = significance.holm(significance.permutation_tests(values))
-    kinds = {
-        "lower than that of": [],
-        "higher than that of": [],
-        "not told apart from that of": [],
-    }
+    kinds = {"lower than": [], "higher than": [], "not told apart from": []}
     below, above, neither = kinds.values()
     for name, value, p in zip(others, values, p_values, strict=True):
         (neither if not p < 0.05 else below if value.mean() < 0 else above).append(name)
-    parts = [
-        f"{kind} {len(names)} ({'; '.join(names)})" for kind, names in kinds.items() if names
-    ]
-    against = f"Against {len(others)} other method(s), at Holm's p < 0.05,"
-    return f"{against} BWCR's ECE is {', '.join(parts)}."
+    return ", ".join(
+        f"{kind} that of {len(names)}"
+        + (f" ({'; '.join(names)})" if names is not below else "")
+        for kind, names in kinds.items()
+        if names
+    )

@@ -87,11 +87,18 @@ def test_the_last_step_is_tested_by_its_own_scores(tmp_path):
 def test_the_verdict_names_what_is_better_and_worse():
     draw = np.random.default_rng(0).normal(size=(3, 40))
     shifts = np.array([[-3], [2], [0]]) - draw.mean(axis=1, keepdims=True)
-    tests = [{"ECE": values} for values in draw + shifts]
+    low, high, none = draw + shifts
+    tests = [
+        {"ECE": low, "TACE": high, "NLL×10³": low},
+        {"ECE": high, "TACE": high, "NLL×10³": low},
+        {"ECE": none, "TACE": none, "NLL×10³": low},
+    ]
     text = against_annotators.ranking(["DA", "NACL", "CR"], tests)
     assert text == (
-        "Against 3 other method(s), at Holm's p < 0.05, BWCR's ECE is lower than that of 1 (DA), "
-        "higher than that of 1 (NACL), not told apart from that of 1 (CR)."
+        "Against 3 other method(s), at Holm's p < 0.05, BWCR's ECE is lower than that of 1, "
+        "higher than that of 1 (NACL), not told apart from that of 1 (CR); its TACE is higher "
+        "than that of 2 (DA; NACL), not told apart from that of 1 (CR); its NLL is lower than "
+        "that of 3."
     )
 
 
