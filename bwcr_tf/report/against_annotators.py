@@ -4,6 +4,7 @@ from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import (
     curves,
     network_figures,
+    notes,
     page,
     scored_runs,
     supplementary_tables,
@@ -87,12 +88,13 @@ def score_table(setting, methods):
         cells = tables.score_column(list(methods.values()), metric, "annotators")
         columns.append([tables.arrowed(metric), *cells, _human(everyone, metric)])
     note = (
-        f"{tables.runs_note(methods)} Against the fraction of annotators who gave a pixel each "
+        f"{notes.runs(methods)} Against the fraction of annotators who gave a pixel each "
         "class; Dice is the mean over annotators. Pooled error: |mean probability − mean "
         "fraction| in 20 bins of probability, over all volumes. Error where they disagree: mean "
         "|probability − fraction| of pixels that some of them mark, and not all. CRPS in ml. "
         f"{HUMAN}: each against the others, its outline taken for probabilities of 0 and 1."
     )
+    note += notes.undefined(methods, SHOWN, ("annotators",))
     scored, test = (_volumes(table) for table in (everyone[0].annotators, everyone[0].rows))
     if scored < test:
         note += f" Of {scored} of {test} test volumes: the others have one annotator."

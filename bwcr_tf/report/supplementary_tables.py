@@ -6,8 +6,15 @@ import numpy as np
 from scipy import stats
 
 from bwcr_tf.evaluation import scores, significance
-from bwcr_tf.report import page, scored_runs
-from bwcr_tf.report.tables import arrowed, by_ntr, mean_sd, score_table, show, winner_of
+from bwcr_tf.report import notes, page, scored_runs
+from bwcr_tf.report.tables import (
+    arrowed,
+    by_ntr,
+    mean_sd,
+    score_table,
+    show,
+    winner_of,
+)
 
 
 def further_table(dataset, found):
@@ -75,6 +82,7 @@ def temperature_table(setting, methods):
 
     header = ["Map", *map(arrowed, metrics)]
     note = "Before → after the map that each run exports; a number is the mean temperature."
+    note += notes.undefined(methods, metrics, ("rows", "calibrated"))
     return page.of_methods(f"Post-hoc calibration, {setting}", methods, header, cells, note)
 
 
@@ -100,6 +108,7 @@ def selection_table(setting, methods, metrics=scored_runs.MAIN, kinds=("rows", "
 
     header = map(arrowed, metrics)
     note = "Per cent: averages selected by validation Dice → averages at the last step."
+    note += notes.undefined(methods, metrics, kinds)
     return page.of_methods(f"Selection, {setting}", methods, header, cells, note)
 
 
@@ -148,4 +157,5 @@ def truth_table(setting, methods):
         with np.errstate(invalid="ignore"):  # NaN where all ranks are tied
             ece, tace = (show(r, 1, 2, "+") for r in np.corrcoef(ranks)[0, 2:])
         note += f" Rank correlation with the total variation: ECE {ece}, TACE {tace}."
+    note += notes.undefined(methods, [scores.METRICS[name] for name in ("ece", "tace")])
     return page.of_columns(f"Error against the {truth}, {setting}", columns, note)

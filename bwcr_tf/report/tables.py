@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from bwcr_tf.evaluation import significance
-from bwcr_tf.report import names, page, published, scored_runs
+from bwcr_tf.report import names, notes, page, published, scored_runs
 from bwcr_tf.training import run_folder
 
 
@@ -49,18 +49,10 @@ def main_table(dataset, found):
     """Table 2 of one data set."""
     groups = by_ntr(found)
     rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
-    note = f"{runs_note(rows)} The number before each metric is N_tr."
-    note += paper_note(found) if any(run.reported for run in found) else ""
+    note = f"{notes.runs(rows)} The number before each metric is N_tr."
+    note += notes.undefined(rows, scored_runs.MAIN)
+    note += notes.paper(found) if any(run.reported for run in found) else ""
     return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.MAIN, note)
-
-
-def runs_note(rows):
-    """What {name: Runs} are the means of, and which names have fewer runs than others."""
-    counts = {name: len(found) for name, found in rows.items()}
-    most = max(counts.values())
-    fewer = ", ".join(f"{name}: {count}" for name, count in counts.items() if count < most)
-    note = f"Per cent, mean ± sd over volumes and {most} run(s)."
-    return f"{note} Fewer runs: {fewer}." if fewer else note
 
 
 def sweep_table(found):
@@ -76,22 +68,11 @@ def sweep_table(found):
     rows = {
         w if w != "0" else "0 (DA)": c for w, c in scored_runs.group(swept, "sweep_row").items()
     }
-    note = runs_note(rows)
-    note += paper_note(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
+    note = notes.runs(rows) + notes.undefined(rows, scored_runs.MAIN)
+    note += notes.paper(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
     return score_table(
         f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.MAIN, note
     )
-
-
-def paper_note(found):
-    """How to read the paper's numbers beside those of `found`; starts with a space."""
-    theirs = published.SETTINGS["steps"], published.SETTINGS["size"]
-    ours = {(run.flags["steps"], str(run.spec.settings.size)) for run in found}
-    note = " In parentheses: the paper's."
-    if ours != {theirs}:
-        note += f" Its setting differs ({int(theirs[0]):,} steps at {theirs[1]} pixels; "
-        note += "see Settings): compare rankings and differences, not absolute values."
-    return note
 
 
 def settings_table(found):

@@ -4,7 +4,7 @@ import numpy as np
 from report_runs import write_run, write_runs
 
 from bwcr_tf.data import preprocess
-from bwcr_tf.report import scored_runs, tables
+from bwcr_tf.report import notes, scored_runs, tables
 from bwcr_tf.training import run_folder
 
 
@@ -30,8 +30,8 @@ def test_the_papers_setting_is_compared_without_a_warning(tmp_path):
         run._replace(flags=run.flags | {"steps": "50000"}, spec=spec)
         for run in scored_runs.load(results)
     ]
-    assert "differs" not in tables.paper_note(found)
-    assert "differs" in tables.paper_note(found[:-1] + scored_runs.load(results)[-1:])
+    assert "differs" not in notes.paper(found)
+    assert "differs" in notes.paper(found[:-1] + scored_runs.load(results)[-1:])
 
 
 def test_a_method_without_r_is_not_another_setting(tmp_path):
