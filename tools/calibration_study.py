@@ -15,6 +15,7 @@ import pathlib
 import random
 
 import numpy as np
+from scipy import stats
 
 from bwcr_tf import metrics
 from bwcr_tf.data import cache, datasets
@@ -107,7 +108,7 @@ def study(folder, arguments):
         nll, tace = (1e3 * np.array(gain[key], float) for key in ("nll_gains", "tace_gains"))
         print(
             f"  {kind:12}held-out gain: NLL x 1000 {nll.mean():.2f} +- "
-            f"{calibration_choice.standard_error(nll):.2f} {np.round(nll, 2)}, "
+            f"{stats.sem(nll):.2f} {np.round(nll, 2)}, "
             f"TACE {np.nanmean(tace) / 10:+.2f} %: {'yes' if gain['accepted'] else 'no'}"
         )
     subjects = calibration_choice.join(predict, own)

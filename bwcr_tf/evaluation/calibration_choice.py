@@ -1,9 +1,10 @@
-"""Which map leaves with a network, and calibration.json, the record of why (NumPy)."""
+"""Which map leaves with a network, and calibration.json, the record of why (NumPy, SciPy)."""
 
 import json
 import pathlib
 
 import numpy as np
+from scipy import stats
 
 from bwcr_tf import metrics
 from bwcr_tf.evaluation import calibration, significance
@@ -82,7 +83,7 @@ def helps(nll, tace):
     """
     if len(nll) < _FEWEST:
         return False
-    return bool(nll.mean() > standard_error(nll) and not significance.mean(tace) < 0)
+    return bool(nll.mean() > stats.sem(nll) and not significance.mean(tace) < 0)
 
 
 def largest(gains):
@@ -91,17 +92,12 @@ def largest(gains):
     return max(accepted, key=accepted.get, default="none")
 
 
-def standard_error(values):
-    """Standard error of the mean of values [N]."""
-    return values.std(ddof=1) / np.sqrt(len(values))
-
-
 def summarize(nll, tace):
     """What the record keeps of a candidate: gains by subject, and whether it is accepted."""
     many = len(nll) > 1
     return {
         "nll_gain": float(nll.mean()) if many else None,
-        "nll_gain_standard_error": float(standard_error(nll)) if many else None,
+        "nll_gain_standard_error": float(stats.sem(nll)) if many else None,
         "tace_gain": _number(significance.mean(tace)) if many else None,
         "nll_gains": nll.tolist(),
         "tace_gains": [_number(gain) for gain in tace],
