@@ -61,18 +61,32 @@ def held_out(kind, subjects, samples, done=lambda: None):
       done: called after each subject.
 
     Returns:
-      The fall of the negative log-likelihood and of TACE, two arrays by subject; both are empty
-      for fewer than two subjects.
+      The fall of the negative log-likelihood and of TACE, as `tace_gain`, two arrays by subject;
+      both are empty for fewer than two subjects.
     """
     gains = []
     for name, (probabilities, targets) in subjects.items():
         others = [samples[other] for other in samples if other != name]
         if others:
             after = calibration.apply(calibration.fit(kind, others), probabilities)
-            before, after = (_scores(p, targets) for p in (probabilities, after))
-            gains.append(np.subtract(before, after))
+            nll, tace = (
+                [score(p, targets) for p in (probabilities, after)]
+                for score in (metrics.nll, metrics.tace)
+            )
+            gains.append((nll[0] - nll[1], tace_gain(*tace)))
         done()
     return np.reshape(gains, (-1, 2)).T
+
+
+def tace_gain(before, after):
+    """Mean fall of TACE [C-1] over the classes of which it is defined; NaN if there are none.
+
+    -inf where it is undefined only after the map, which leaves nothing of a class over TACE's
+    threshold: that counts against it.
+    """
+    if np.any(np.isnan(after) & ~np.isnan(before)):
+        return -np.inf
+    return significance.mean(before - after)
 
 
 def helps(nll, tace):
@@ -180,10 +194,5 @@ def join(predict, cases):
     }
 
 
-def _scores(probabilities, targets):
-    tace = significance.mean(metrics.tace(probabilities, targets))
-    return metrics.nll(probabilities, targets), tace
-
-
 def _number(value):
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None

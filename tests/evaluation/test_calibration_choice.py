@@ -57,11 +57,41 @@ def test_auto_accepts_nothing_of_two_subjects():
         ([1, 2, 3], [0, 0, -1], False),  # harms TACE
         ([-2, 1, 4], [1, 1, 1], False),  # mean 1, standard error 1.73
         ([1, 2, 3], [np.nan] * 3, True),
+        ([1, 2, 3], [9, np.nan, -np.inf], False),  # erases a structure
         ([1, 1], [1, 1], False),
     ],
 )
 def test_a_map_helps_beyond_its_noise_or_not(nll, tace, expected):
     assert calibration_choice.helps(np.array(nll, float), np.array(tace, float)) is expected
+
+
+def test_gain_in_tace_is_of_what_is_predicted_before_and_after_the_map():
+    gain = calibration_choice.tace_gain
+    nan = np.nan
+    before = np.array([0.3, 0.5, nan])
+    assert gain(before, np.array([0.2, 0.2, nan])) == pytest.approx(0.2)
+    assert gain(before, np.array([0.2, 0.2, 0.1])) == pytest.approx(0.2)
+    assert gain(before, np.array([0.2, nan, 0.1])) == -np.inf
+    assert np.isnan(gain(before[2:], before[2:]))
+
+
+def test_a_map_that_erases_a_structure_is_not_accepted():
+    """Class 2 has 2 % or less everywhere and is nowhere, so that sharper maps lower its TACE."""
+    rng = np.random.default_rng(0)
+    p = np.empty((6, 500, 3))
+    p[..., 1] = np.where(rng.random((6, 500)) < 0.5, 0.2, 0.78)
+    p[..., 2] = rng.uniform(0.012, 0.02, (6, 500))
+    p[..., 0] = 1 - p[..., 1:].sum(axis=-1)
+    found = [
+        SimpleNamespace(subject=f"p{i}", image=i, label_maps=p[i, :, :2].argmax(-1)[None])
+        for i in range(6)
+    ]
+    record = calibration_choice.choose("auto", lambda image: p[image], found)
+    candidate = record["candidates"]["temperature"]
+    assert candidate["nll_gain"] > 3 * candidate["nll_gain_standard_error"] > 0
+    assert candidate["tace_gain"] is None and candidate["tace_gains"] == [None] * 6
+    assert not candidate["accepted"] and record["kind"] == "none"
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
 def test_the_largest_accepted_gain_is_taken():
