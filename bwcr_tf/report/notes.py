@@ -8,10 +8,14 @@ from bwcr_tf.report import published, scored_runs
 def runs(rows):
     """What {name: Runs} are the means of, and which names have fewer runs than others."""
     counts = {name: len(found) for name, found in rows.items()}
+    return f"Per cent, mean ± sd over volumes and {counted(counts)}"
+
+
+def counted(counts):
+    """`3 run(s).` of {name: number of runs}, and which names have fewer than others."""
     most = max(counts.values())
     fewer = ", ".join(f"{name}: {count}" for name, count in counts.items() if count < most)
-    note = f"Per cent, mean ± sd over volumes and {most} run(s)."
-    return f"{note} Fewer runs: {fewer}." if fewer else note
+    return f"{most} run(s)." + (f" Fewer runs: {fewer}." if fewer else "")
 
 
 def undefined(rows, metrics, kinds=("rows",)):

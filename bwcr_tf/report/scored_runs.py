@@ -144,10 +144,14 @@ def group(found, key):
 
 def average(found, *keys):
     """Mean over runs of the number under `keys` in summary.json; NaN where it is in none."""
-    values = [run.summary for run in found]
+    return significance.mean(number(run.summary, *keys) for run in found)
+
+
+def number(summary, *keys):
+    """The number under `keys` in a summary.json; None where there is none."""
     for key in keys:
-        values = [value and value.get(key) for value in values]
-    return significance.mean(values)
+        summary = (summary or {}).get(key)
+    return summary
 
 
 def by_volume(found, column, rows="rows"):

@@ -1,6 +1,7 @@
 """Scores on test scans made worse (evaluate.py --shift) against the severity, by method."""
 
 import collections
+import itertools
 import json
 import math
 
@@ -9,7 +10,7 @@ import matplotlib.pyplot as plt
 from bwcr_tf.data.shifts import SHIFTS
 from bwcr_tf.evaluation import significance
 from bwcr_tf.evaluation.figures import place_legend, save
-from bwcr_tf.report import names, page
+from bwcr_tf.report import names, notes, page, scored_runs
 from bwcr_tf.report.tables import show
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
@@ -24,37 +25,56 @@ _MEASURES = {  # title: keys of summary.json, before and after the calibration m
 
 def make_blocks(folder, setting, methods):
     """The figure and the table of {method: Runs}; [] if no run was scored on shifted scans."""
-    curves = {}  # {(shift, measure): {line: values of SEVERITIES}}
+    curves, counts = {}, {}  # {(shift, measure): {line: values of SEVERITIES}}, {line: runs}
     for method, found in methods.items():
-        for shift, by_severity in _by_shift(found).items():
+        for shift, summaries in _by_shift(found).items():
             for measure, (keys, calibrated) in _MEASURES.items():
                 lines = {method: keys}
                 if calibrated and _mapped(found):
                     lines[f"{method}, calibrated"] = calibrated
                 for line, path in lines.items():
-                    values = [_mean(by_severity.get(s, []), path) for s in SEVERITIES]
-                    if not all(map(math.isnan, values)):
+                    if kept := _without_gaps(summaries, path):
+                        values = [
+                            significance.mean(run.get(s) for run in kept) for s in SEVERITIES
+                        ]
                         curves.setdefault((shift, measure), {})[line] = values
+                        counts[f"{measure} of {line} with {shift}"] = len(kept)
     if not curves:
         return []
-    return [_figure(folder, setting, methods, curves), _table(setting, curves)]
+    return [_figure(folder, setting, methods, curves), _table(setting, curves, counts)]
 
 
 def _by_shift(found):
-    """{shift: {severity: summaries of the Runs that have it}}, in the order of SHIFTS.
-
-    Severity 0 is of the Runs that have the shift: the others would move its mean alone.
-    """
-    result = collections.defaultdict(lambda: collections.defaultdict(list))
+    """{shift: [{severity: summary} of each of the Runs that has it]}, in the order of SHIFTS."""
+    result = collections.defaultdict(list)
     for run in found:
         summaries = [_read(path) for path in sorted(run.folder.glob("shifts/*/summary.json"))]
         _leave_out_other_maps(run, summaries)
+        own = {}
         for summary in summaries:
             shift, severity = summary["shift"]
-            result[shift][severity].append(summary)
-        for shift in {summary["shift"][0] for summary in summaries}:
-            result[shift][0].append(run.summary)
+            own.setdefault(shift, {0: run.summary})[severity] = summary
+        for shift, by_severity in own.items():
+            result[shift].append(by_severity)
     return {shift: result[shift] for shift in SHIFTS if shift in result}
+
+
+def _without_gaps(summaries, keys):
+    """The numbers under `keys`, {severity: number} of each run, that a line is the means of.
+
+    All runs have all its severities, since a run that has but some would move their means alone.
+    Of what the runs have, that is the most numbers; of as many, those of more runs.
+    """
+    runs = [{s: scored_runs.number(each[s], *keys) for s in each} for each in summaries]
+
+    def having(severities):
+        rows = ([run.get(s) for s in severities] for run in runs)
+        return [dict(zip(severities, row, strict=True)) for row in rows if None not in row]
+
+    sizes = range(1, len(SEVERITIES) + 1)
+    choices = (some for size in sizes for some in itertools.combinations(SEVERITIES, size))
+    tables = (having(severities) for severities in choices if any(severities))
+    return max(tables, key=lambda table: sum(map(len, table)))
 
 
 def _read(path):
@@ -94,16 +114,6 @@ def _mapped(found):
     )
 
 
-def _mean(summaries, keys):
-    """Mean of the numbers under `keys`; NaN where there is none."""
-    values = []
-    for value in summaries:
-        for key in keys:
-            value = (value or {}).get(key)
-        values.append(value)
-    return significance.mean(values)
-
-
 def _figure(folder, setting, methods, curves):
     """A row of axes for each measure, a column for each shift."""
     shifts, measures = ([*dict.fromkeys(key[i] for key in curves)] for i in range(2))
@@ -132,7 +142,7 @@ def _figure(folder, setting, methods, curves):
     return page.Figure(path, f"Test scans made worse, means over runs and volumes: {setting}.")
 
 
-def _table(setting, curves):
+def _table(setting, curves, counts):
     """A row for each shift, measure and line."""
     header = ["Shift", "measure", "method", *map(str, SEVERITIES)]
     rows = [
@@ -140,7 +150,10 @@ def _table(setting, curves):
         for (shift, measure), lines in curves.items()
         for line, values in lines.items()
     ]
-    note = "Per cent, by severity: 0 is the scans as they are. Values: docs/shifts.md."
+    note = (
+        "Per cent, by severity: 0 is the scans as they are. Values: docs/shifts.md. Means over "
+        f"volumes and {notes.counted(counts)} A line is of the same runs at all its severities."
+    )
     return page.Table(
         f"Test scans made worse, {setting}", header, sorted(rows, key=_order), note
     )

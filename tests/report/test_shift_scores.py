@@ -61,6 +61,29 @@ def test_a_curve_starts_at_the_scores_of_the_runs_that_were_shifted(tmp_path, fi
     assert rows["blur", "ECE", "DA"] == ["30.0", "", "30.0", "", "", ""]
 
 
+def test_a_line_is_of_the_same_runs_at_all_its_severities(tmp_path, figures):
+    severities = {
+        "da": ((1, 3, 5), (1, 3), (5,)),
+        "bwcr": ((1, 2), (2,), ()),
+        "cr": ((1,), (2,)),
+    }
+    for method, of_runs in severities.items():
+        for run, some in enumerate(of_runs, start=1):
+            folder = write_run(tmp_path, method, run, [run / 10] * 3)
+            for severity in some:
+                write_shift(folder, "noise", severity, 0.5, run / 10 + severity / 100)
+    table = blocks(tmp_path)[1]
+    rows = {row[2]: row[3:] for row in table.rows if row[1] == "ECE"}
+    # severities 0, 1 and 3 of runs 1 and 2 are six values; all four of run 1 are but four
+    assert rows["DA"] == ["15.0", "16.0", "", "18.0", "", ""]
+    assert rows["BWCR"] == ["15.0", "", "17.0", "", "", ""]  # four; three of run 1
+    assert rows["CR"] == ["10.0", "11.0", "", "", "", ""]
+    assert (
+        "over volumes and 2 run(s). Fewer runs: Dice of CR with noise: 1, ECE of CR"
+        in table.note
+    )
+
+
 def test_shifted_scores_after_another_map_than_the_run_s_are_left_out(tmp_path, capsys):
     kept = {"calibration": {"kind": "beta", "choice": "auto", "map": [[[1.0]], [0.0]]}}
     kept["scores_calibrated"] = {"all": {"ece": {"mean": 0.05}}}
