@@ -20,7 +20,6 @@ from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder, training_data
 
 _RECORD = "members.json"  # digests of the members' networks
-_SAME = ("dataset", "ntr", "labels", "consistency_scale")  # flags that members must share
 
 
 def find(run_dirs):
@@ -30,8 +29,8 @@ def find(run_dirs):
     first member.
 
     Raises:
-      DataError: the runs differ in more than method and subjects, or are not trained to their end;
-        or the folder is of others.
+      DataError: the runs differ in more than method, seed and subjects, or are not trained to
+        their end; or the folder is of others.
     """
     folders = [pathlib.Path(part) for part in run_dirs.split(",")]
     if len(folders) == 1:
@@ -64,11 +63,12 @@ def check(folders, specs, flags):
             if one != other:
                 what = {"settings": "preprocessing", "test": "test subjects"}.get(what, what)
                 raise DataError(f"{folder}: {what} {one}; expected {other}, of {folders[0]}")
-        for name in _SAME:
-            if found.get(name) != flags[0].get(name):
+        one, other = (run_folder.protocol(each) for each in (found, flags[0]))
+        for name in sorted((one.keys() | other.keys()) - {"seed"}):
+            if one.get(name) != other.get(name):
                 raise DataError(
-                    f"{folder}: made with --{name}={found.get(name)}; expected "
-                    f"{flags[0].get(name)}, of {folders[0]}"
+                    f"{folder}: made with --{name}={one.get(name)}; expected "
+                    f"{other.get(name)}, of {folders[0]}"
                 )
 
 

@@ -41,8 +41,8 @@ def patients(*numbers):
     return tuple(f"patient{number:03}" for number in numbers)
 
 
-def write_run(root, acdc, number, network, training, validation, **changes):
-    """A run as it is after training, and its folder."""
+def write_run(root, acdc, number, network, training, validation, more=None, **changes):
+    """A run as it is after training, with `more` flags, and its folder."""
     spec = run_folder.RunSpec(
         "acdc", CLASSES, SETTINGS, patients(*training), patients(*validation), patients(11, 12)
     )
@@ -50,7 +50,7 @@ def write_run(root, acdc, number, network, training, validation, **changes):
     flags = {"method": "da", "dataset": "acdc", "ntr": 2, "run": number, "data_dir": acdc}
     flags |= {"steps": 2, "consistency_scale": 1.0, "cache_dir": root / "cache", "seed": number}
     folder = run_folder.path(root, "acdc", 2, "da", number)
-    run_folder.claim(folder, flags, spec)
+    run_folder.claim(folder, flags | (more or {}), spec)
     unet.save(network, folder / "best.keras")
     calibration_choice.save(folder, {"choice": "none", "kind": "none"})
     frequencies = [[0.8, 0.1, 0.1, 0], [0.6, 0.3, 0.1, 0]][number % 2]
@@ -98,6 +98,10 @@ CHANGES = {
     "classes": ({"classes": ("RV", "MYO", "LA")}, "classes .*LA.*expected .*LV"),
     "preprocessing": ({"settings": preprocess.Settings(4, 48, 2.5, "LPS", 0)}, "preprocessing"),
     "test subjects": ({"test": patients(11)}, "test subjects"),
+    "steps": ({"more": {"steps": 3}}, "run3: made with --steps=3; expected 2, of .*run1"),
+    "precision": ({"more": {"mixed_precision": True}}, "=True; expected False, of .*run1"),
+    "labels": ({"more": {"labels": "mean"}}, "--labels=mean; expected first, of .*run1"),
+    "width": ({"more": {"width": 8}}, "--width=8; expected None"),
 }
 
 
@@ -108,6 +112,19 @@ def test_runs_that_differ_are_refused_in_one_line(what, acdc, networks, runs, tm
     with pytest.raises(DataError, match=message) as error:
         ensemble.find(text([*runs, other]))
     assert "\n" not in str(error.value) and not (tmp_path / "acdc/ntr2/dax3").exists()
+
+
+def test_runs_of_an_earlier_version_and_of_another_radius_are_members(acdc, networks, runs):
+    more = {
+        "labels": "first",
+        "mixed_precision": False,
+        "jit": True,
+        "radius": 5.0,
+        "size": "48",
+    }
+    root = runs[0].parents[3]
+    other = write_run(root, acdc, 3, networks[2], (1, 2), (3, 4), more)
+    assert ensemble.find(text([*runs, other])) == root / "acdc/ntr2/dax3/run1"
 
 
 def test_runs_that_are_there_twice_or_not_trained_are_refused(runs):
