@@ -83,6 +83,8 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     rules = volume_choice.rules(record.get("volumes"), classes)
     first = run_flags.get("labels", "first") == "first"
     found = scoring.score_all(predict, its_map, cases, classes, rules, first)
+    for name in "scores_volumes.csv", "scores_annotators.csv":  # which it need not write again
+        (folder / name).unlink(missing_ok=True)
     scores.write(folder / "scores.csv", found.rows)
     scores.write(folder / "scores_calibrated.csv", found.calibrated)
     result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
@@ -132,6 +134,7 @@ def evaluate_last(folder, cases, classes):
 
     predict = inference.predictor(checkpoints.load_last(folder))
     rows, against_all = scoring.score_each(predict, cases, classes)
+    (folder / "scores_annotators_last.csv").unlink(missing_ok=True)
     scores.write(folder / "scores_last.csv", rows)
     print(scores.to_text(scores.summarize(rows, classes)["scores"]))
     if against_all:

@@ -8,7 +8,9 @@ from scipy import stats
 
 from bwcr_tf import metrics
 from bwcr_tf.data import datasets, preprocess
+from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import annotators, inference, scores
+from bwcr_tf.training import checkpoints
 
 CLASSES = ("RV", "MYO", "LV")
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
@@ -37,6 +39,17 @@ def alone(case, k):
         other_label_maps=(),
         other_original_label_maps=(),
     )
+
+
+def test_scores_against_annotators_are_not_left_by_an_evaluation_without(
+    case, probabilities, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(checkpoints, "load_last", lambda folder: None)
+    monkeypatch.setattr(inference, "predictor", lambda network: lambda image: probabilities)
+    path = tmp_path / "scores_annotators_last.csv"
+    for found, written in ((case, True), (alone(case, 0), False)):
+        evaluation.evaluate_last(tmp_path, [found], CLASSES)
+        assert path.exists() == written
 
 
 def test_scores_csv_does_not_know_the_others(case, probabilities):

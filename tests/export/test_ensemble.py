@@ -159,7 +159,12 @@ def test_ensemble_is_calibrated_exported_scored_reported_and_predicts(
     found = calibration_choice.load(folder, 4)
     flags = run_folder.read_flags(folder)
     cases = cache.prepare(spec.subjects("test", acdc), SETTINGS, flags["cache_dir"])
+    stale = [folder / f"scores_{name}.csv" for name in ("volumes", "annotators")]
+    for path in stale:
+        path.write_text("of an earlier evaluation, with intervals and annotators")
+    del found[0]["volumes"]  # as after --coverage=0
     evaluation.evaluate_best(folder, cases, CLASSES, *found, flags)
+    assert not any(path.exists() for path in stale)
     (run,) = scored_runs.load(tmp_path)
     assert run.label == "DA × 2" and len(run.rows) == 4 * 4 and run.number == "1"
     card = (folder / "MODEL_CARD.md").read_text()
