@@ -60,6 +60,7 @@ def _figure(path, root, caption, found, draw):
         draw(found, path)
     elif earlier.exists():
         path.write_bytes(earlier.read_bytes())
+        caption = f"{caption} Picture of an earlier report."
     else:
         return []
     return [Figure(path, caption)]
