@@ -81,7 +81,12 @@ def temperature_table(setting, methods):
             yield " → ".join(show(value, metric.factor, metric.decimals) for value in pair)
 
     header = ["Map", *map(arrowed, metrics)]
-    note = "Before → after the map that each run exports; a number is the mean temperature."
+    note = "Before → after the map that each run exports."
+    if any("temperature" in run.summary for found in methods.values() for run in found):
+        note += (
+            " A number is the mean temperature of runs of earlier versions, whose default it was, "
+            "fitted to all pixels of the validation subjects."
+        )
     note += notes.undefined(methods, metrics, ("rows", "calibrated"))
     return page.of_methods(f"Post-hoc calibration, {setting}", methods, header, cells, note)
 
