@@ -84,8 +84,9 @@ def summarize(sums, classes):
     Returns:
       Dict of `reliability` {count, confidence, correct} [bins], sums of true foreground pixels;
       `distance` {edges, count, gap, accuracy, ece} by band of r, gap = confidence - accuracy;
-      `leakage` {class or mean: {on, off}}, mean p_c on and off others' boundaries, `off` at the
-      distances that `on` has; and what truth.summarize returns as `truth`.
+      `leakage` {class or mean: {on, off}}, mean p_c on and off others' boundaries, `off` at those
+      of the distances that `on` has at which it is measured; and what truth.summarize returns as
+      `truth`.
     """
     result = {
         "reliability": {key: value.tolist() for key, value in sums["reliability"].items()},
@@ -108,11 +109,14 @@ def _bands(table):
 
 
 def _leakage(sums, classes):
-    matched = sums["on_count"] * sums["off"] / np.maximum(sums["off_count"], 1)
+    measured = sums["on_count"] * (
+        sums["off_count"] > 0
+    )  # not all distances are off boundaries
+    matched = measured * sums["off"] / np.maximum(sums["off_count"], 1)
     rows = {
         name: {
             "on": truth.ratio(sums["on"][i].sum(), sums["on_count"][i].sum()),
-            "off": truth.ratio(matched[i].sum(), sums["on_count"][i].sum()),
+            "off": truth.ratio(matched[i].sum(), measured[i].sum()),
         }
         for i, name in enumerate(classes)
     }

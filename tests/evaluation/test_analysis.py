@@ -83,6 +83,20 @@ def test_leakage_is_held_against_the_same_distance():
     assert found["A"]["off"] == pytest.approx((0.3 + 0.1) / 2)
 
 
+def test_distances_that_are_not_measured_off_boundaries_do_not_count_as_zero():
+    sums = {
+        "on": [[1.0, 1.0]],
+        "on_count": [[10, 10]],
+        "off": [[2.0, 0.0]],
+        "off_count": [[10, 0]],
+    }
+    found = analysis._leakage({name: np.array(rows) for name, rows in sums.items()}, ["A"])
+    assert found["A"] == {"on": 0.1, "off": 0.2}
+    sums["off_count"] = [[0, 0]]
+    found = analysis._leakage({name: np.array(rows) for name, rows in sums.items()}, ["A"])
+    assert found["A"] == {"on": 0.1, "off": None}
+
+
 def test_what_a_class_says_inside_itself_is_not_leakage():
     label_map = np.tile(np.repeat([1, 2], [20, 12]), (1, 32, 1))
     found = analysis.leakage(np.eye(3)[label_map], label_map, away=2)
