@@ -10,10 +10,11 @@ another length, scores_last.csv or scores_calibrated.csv of one against scores.c
 """
 
 import argparse
-import csv
+import math
 import pathlib
 import sys
 
+from bwcr_tf.evaluation import scores as score_tables
 from bwcr_tf.evaluation import significance
 from bwcr_tf.system.errors import DataError
 
@@ -24,18 +25,18 @@ def scores(folder, name):
     """{metric: {(subject, volume, run): score}} of the volumes in `folder`/run*/`name`.
 
     Raises:
-      DataError: there is no such file.
+      DataError: there is no such file, or it is not a table of these scores.
     """
     paths = sorted(pathlib.Path(folder).glob(f"run*/{name}"))
     if not paths:
         raise DataError(f"{folder}: no run*/{name} there")
     found = {metric: {} for metric in METRICS}
     for path in paths:
-        for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+        for row in score_tables.read(path, METRICS):
             if row["class"] == "all":
                 key = row["subject"], row["volume"], path.parent.name
                 for metric in METRICS:
-                    found[metric][key] = float(row[metric] or "nan")
+                    found[metric][key] = row.get(metric, math.nan)
     return found
 
 

@@ -39,3 +39,11 @@ def test_results_without_anything_in_common_are_refused(tmp_path):
         list(paired_tests.lines(*found))
     with pytest.raises(DataError, match="no run.*/scores_last.csv there"):
         paired_tests.scores(tmp_path / "A", "scores_last.csv")
+
+
+def test_a_table_that_is_cut_short_is_refused(tmp_path):
+    write(tmp_path / "A/run1", {("a", "ED"): 0.9, ("b", "ED"): 0.8})
+    path = tmp_path / "A/run1/scores.csv"
+    path.write_text(path.read_text().removesuffix(",0.3,0.4\n"))
+    with pytest.raises(DataError, match="scores.csv, line 5: another number of cells"):
+        paired_tests.scores(tmp_path / "A", "scores.csv")
