@@ -38,14 +38,19 @@ def cases_of(arguments, folder):
     if arguments.unused:
         seen = {*spec.training, *spec.validation, *spec.test, *getattr(spec, "calibration", ())}
         pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
-        subjects = random.Random(0).sample(pool, arguments.unused)
-        part = f"{arguments.unused} unused"
+        subjects = some_of(pool, arguments.unused, random.Random(0))
+        part = f"{len(subjects)} unused"
     found = [
         cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
         for some in (subjects, spec.subjects("test", directory))
     ]
     found[0] = labels.validated(found[0], flags.get("labels", "first"))
     return part, *found, len(spec.classes) + 1
+
+
+def some_of(subjects, count, rng):
+    """`count` of a list of subjects, drawn by `rng`; all of them where there are fewer."""
+    return rng.sample(subjects, min(count, len(subjects)))
 
 
 def score(probabilities, true):
@@ -154,7 +159,7 @@ def draws(folder, arguments):
     rng = random.Random(0)
     changes, kinds, slopes = [], [], []
     for _ in range(arguments.draws):
-        names = rng.sample(list(subjects), count)
+        names = some_of(list(subjects), count, rng)
         some = [{name: table[name] for name in names} for table in (subjects, samples)]
         gains = {kind: calibration_choice.held_out(kind, *some) for kind in KINDS}
         kinds.append(calibration_choice.largest(gains))
@@ -164,7 +169,10 @@ def draws(folder, arguments):
             changes.append(np.nanmean(by_subject(found, volumes, truths)[0] - before, axis=0))
     shown = ", ".join(f"{kind} {kinds.count(kind)}" for kind in ("none", *KINDS))
     tenths = np.percentile(slopes, [10, 50, 90])
-    print(f"\n{folder}: {arguments.draws} draws of {count} unused subjects: {shown}")
+    print(
+        f"\n{folder}: {arguments.draws} draws of {len(names)} of {len(subjects)} unused subjects: "
+        f"{shown}"
+    )
     print("  slope of one temperature, 10th, 50th and 90th percentile:", np.round(tenths, 2))
     for i, (name, (factor, decimals)) in enumerate(SCORES.items()):
         column = factor * np.array([change[i] for change in changes] or [0.0])
