@@ -59,7 +59,7 @@ class Run(NamedTuple):
     def sweep_row(self):
         """The row of Table 1: lambda of CR, and 0 for DA; `BWCR × 0.1` of another method's."""
         if self.label in ("DA", "CR"):
-            return f"{self.scale * (self.method == 'cr'):g}"
+            return f"{self.scale * (self.label == 'CR'):g}"
         return f"{self.label} × {self.scale:g}"
 
     @property
@@ -155,14 +155,13 @@ def number(summary, *keys):
 
 
 def by_volume(found, column, rows="rows"):
-    """{(subject, volume, run): value} of a column of `rows`, one of the tables of a Run."""
-    of_classes = column == "hd95_mm"  # all others have a value of all classes
-    values = collections.defaultdict(list)
-    for run in found:
-        for row in getattr(run, rows):
-            if column in row and (row["class"] != "all") == of_classes:
-                values[row["subject"], row["volume"], run.number].append(row[column])
-    return {k: v[0] if len(v) == 1 else significance.mean(v) for k, v in values.items()}
+    """{(subject, volume, run): score of all structures} of a column of a table of each Run."""
+    return {
+        (row["subject"], row["volume"], run.number): row[column]
+        for run in found
+        for row in getattr(run, rows)
+        if row["class"] == "all" and column in row
+    }
 
 
 def differences(found, reference, tables=("rows", "rows"), metrics=TESTED):
