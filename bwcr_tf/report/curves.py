@@ -105,7 +105,7 @@ def by_step(folder, setting, methods):
         f"whose weights were selected: {setting}."
     )
     if unmarked:
-        caption += f" Runs selected at steps that are not shown: {', '.join(unmarked)}."
+        caption += f" Runs selected at steps that are not shown: {'; '.join(unmarked)}."
     return Figure(path, caption)
 
 

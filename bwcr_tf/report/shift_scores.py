@@ -25,7 +25,7 @@ _MEASURES = {  # title: keys of summary.json, before and after the calibration m
 
 def make_blocks(folder, setting, methods):
     """The figure and the table of {method: Runs}; [] if no run was scored on shifted scans."""
-    curves, counts = {}, {}  # {(shift, measure): {line: values of SEVERITIES}}, {line: runs}
+    curves, counts = {}, {}  # {(shift, measure): {line: values of SEVERITIES}}, and runs
     for method, found in methods.items():
         for shift, summaries in _by_shift(found).items():
             for measure, (keys, calibrated) in _MEASURES.items():
@@ -38,7 +38,7 @@ def make_blocks(folder, setting, methods):
                             significance.mean(run.get(s) for run in kept) for s in SEVERITIES
                         ]
                         curves.setdefault((shift, measure), {})[line] = values
-                        counts[f"{measure} of {line} with {shift}"] = len(kept)
+                        counts.setdefault(line, {})[f"{measure} with {shift}"] = len(kept)
     if not curves:
         return []
     return [_figure(folder, setting, methods, curves), _table(setting, curves, counts)]
@@ -150,9 +150,13 @@ def _table(setting, curves, counts):
         for (shift, measure), lines in curves.items()
         for line, values in lines.items()
     ]
+    names = {}
+    for line, of_line in counts.items():
+        alike = len({*of_line.values()}) == 1
+        names |= {line if alike else f"{line}, {what}": n for what, n in of_line.items()}
     note = (
         "Per cent, by severity: 0 is the scans as they are. Values: docs/shifts.md. Means over "
-        f"volumes and {notes.counted(counts)} A line is of the same runs at all its severities."
+        f"volumes and {notes.counted(names)} A line is of the same runs at all its severities."
     )
     return page.Table(
         f"Test scans made worse, {setting}", header, sorted(rows, key=_order), note

@@ -77,7 +77,7 @@ def test_runs_selected_before_a_tenth_of_the_training_are_in_the_caption(drawn, 
     methods = {"DA": [early, late], "CR": [late], "BWCR": [early, early]}
     figure = curves.by_step(tmp_path, "here", methods)
     assert figure.caption.endswith(
-        "selected: here. Runs selected at steps that are not shown: DA 1, BWCR 2."
+        "selected: here. Runs selected at steps that are not shown: DA 1; BWCR 2."
     )
     assert drawn[0].axes[0].lines[0].get_markevery() == [27]
     assert curves.by_step(tmp_path, "", {"CR": [late]}).caption.endswith("selected: .")

@@ -72,16 +72,15 @@ def test_a_line_is_of_the_same_runs_at_all_its_severities(tmp_path, figures):
             folder = write_run(tmp_path, method, run, [run / 10] * 3)
             for severity in some:
                 write_shift(folder, "noise", severity, 0.5, run / 10 + severity / 100)
+    write_shift(tmp_path / "acdc/ntr5/bwcr/run1", "blur", 4, 0.5, 0.1)
     table = blocks(tmp_path)[1]
-    rows = {row[2]: row[3:] for row in table.rows if row[1] == "ECE"}
+    rows = {row[2]: row[3:] for row in table.rows if row[:2] == ["noise", "ECE"]}
     # severities 0, 1 and 3 of runs 1 and 2 are six values; all four of run 1 are but four
     assert rows["DA"] == ["15.0", "16.0", "", "18.0", "", ""]
     assert rows["BWCR"] == ["15.0", "", "17.0", "", "", ""]  # four; three of run 1
     assert rows["CR"] == ["10.0", "11.0", "", "", "", ""]
-    assert (
-        "over volumes and 2 run(s). Fewer runs: Dice of CR with noise: 1, ECE of CR"
-        in table.note
-    )
+    fewer = "CR: 1, BWCR, Dice with blur: 1, BWCR, ECE with blur: 1."
+    assert f"over volumes and 2 run(s). Fewer runs: {fewer}" in table.note
 
 
 def test_shifted_scores_after_another_map_than_the_run_s_are_left_out(tmp_path, capsys):
