@@ -11,13 +11,10 @@ from bwcr_tf.system.errors import DataError
 
 _PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
 _AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
-_OWN = ("method", "radius", "run", "members")  # of methods, and of draws of subjects
-_IN_SPEC = (
-    "size",
-    "pixel_mm",
-    "n4_shrink",
-    "num_calibration",
-)  # given or not, split.json has it
+_APART = (  # may differ in runs that are compared: methods, draws, what split.json has, speed
+    "method", "radius", "run", "members", "size", "pixel_mm", "n4_shrink", "num_calibration",
+    "jit",
+)  # fmt: skip
 _LATER = {"labels": "first", "mixed_precision": "False"}  # of versions without these flags
 
 
@@ -116,7 +113,7 @@ def _compare(folder, old, new, old_spec, spec):
 def _with_defaults(flags, spec):
     """Flags as texts with those that a run has if they are not given, in one form each."""
     size = ",".join(map(str, spec.settings.shape))
-    return {"labels": "first"} | flags | {"size": size, "pixel_mm": str(spec.settings.pixel_mm)}
+    return _LATER | flags | {"size": size, "pixel_mm": str(spec.settings.pixel_mm)}
 
 
 def _make(folder):
@@ -147,13 +144,9 @@ def training_flags(flags):
 
 
 def protocol(flags):
-    """The flags that are the same in runs that are averaged or compared, {name: text}.
-
-    They are those of training but for what sets methods and draws of subjects apart, what
-    split.json has, and `jit`, which changes the speed alone.
-    """
+    """The flags that are the same in runs that are averaged or compared, {name: text}."""
     found = _LATER | training_flags(flags)
-    return {k: v for k, v in found.items() if k not in (*_OWN, *_IN_SPEC, "jit")}
+    return {name: value for name, value in found.items() if name not in _APART}
 
 
 def digest(*content):
