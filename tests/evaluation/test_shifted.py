@@ -1,13 +1,19 @@
 import json
+import types
 
 import numpy as np
+import pytest
+import tensorflow as tf
 from conftest import heart, write_image
 from processes import script
 
 from bwcr_tf.data import preprocess
 from bwcr_tf.data.settings import Settings
 from bwcr_tf.data.subjects import Volume
+from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import calibration, inference, scores, shifted
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import run_folder
 
 
 def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
@@ -49,3 +55,18 @@ def test_last_weights_are_not_scored_on_shifted_scans_as_if_they_were_the_best()
     flags = "--run_dir=nowhere", "--shift=noise:1", "--weights=last"
     found = script("evaluate.py", *flags, check=False)
     assert found.returncode and "scored with the best weights alone" in found.stderr
+
+
+def test_shifts_of_mri_are_refused_for_a_run_with_ct(tmp_path, monkeypatch):
+    settings = Settings(num_classes=2, size=32, windows=(None, (-100.0, 200.0)))
+    spec = run_folder.RunSpec("nnunet", ("a",), settings, ("a",), ("b",), ("c",))
+    run_folder.claim(tmp_path, {"dataset": "nnunet"}, spec)
+    given = {"run_dir": str(tmp_path), "data_dir": "d", "cache_dir": "c", "weights": "best"}
+    monkeypatch.setattr(
+        evaluation, "FLAGS", types.SimpleNamespace(**given, shift=["noise:1", "bias:5"])
+    )
+    monkeypatch.setattr(run_folder.RunSpec, "subjects", lambda *_: [])
+    monkeypatch.setattr(evaluation.quiet, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    with pytest.raises(DataError, match="shift=bias:5: not of CT"):
+        evaluation.main([])
