@@ -18,6 +18,7 @@ from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
 _FORMAT = 6  # of a cached case; raise it when preprocessing changes its result
+_DAMAGE = OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile
 
 
 def prepare(subjects, settings, cache_dir, workers=None, shift=None):
@@ -130,13 +131,5 @@ def load_case(path):
         return preprocess.Case(
             **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-    ):
+    except _DAMAGE:
         return None

@@ -11,26 +11,19 @@ from bwcr_tf.data.formats import Mismatch
 
 LEAN, UNEVEN = 1e-2, 0.1  # the most that steps may lean from the normal, and differ, as shares
 
-_TAGS = {
-    "ImagePositionPatient": "0020|0032",
-    "ImageOrientationPatient": "0020|0037",
-    "PixelSpacing": "0028|0030",
-    "SliceThickness": "0018|0050",
-    "RescaleSlope": "0028|1053",
-    "RescaleIntercept": "0028|1052",
-}
 _SHARED, _PER_FRAME, _POSITION, _ORIENTATION, _MEASURES, _TRANSFORMATION = (
     dicom_elements.SEQUENCES
 )
-# The same in the functional groups of PS3.3, C.7.6.16: sequence, element
-_GROUPS = {
-    (_POSITION, 0x00200032): "ImagePositionPatient",
-    (_ORIENTATION, 0x00200037): "ImageOrientationPatient",
-    (_MEASURES, 0x00280030): "PixelSpacing",
-    (_MEASURES, 0x00180050): "SliceThickness",
-    (_TRANSFORMATION, 0x00281053): "RescaleSlope",
-    (_TRANSFORMATION, 0x00281052): "RescaleIntercept",
+_ELEMENTS = {  # name: its tag, and the functional group that it is in (PS3.3, C.7.6.16)
+    "ImagePositionPatient": (0x00200032, _POSITION),
+    "ImageOrientationPatient": (0x00200037, _ORIENTATION),
+    "PixelSpacing": (0x00280030, _MEASURES),
+    "SliceThickness": (0x00180050, _MEASURES),
+    "RescaleSlope": (0x00281053, _TRANSFORMATION),
+    "RescaleIntercept": (0x00281052, _TRANSFORMATION),
 }
+_TAGS = {name: f"{tag >> 16:04x}|{tag & 0xFFFF:04x}" for name, (tag, _) in _ELEMENTS.items()}
+_GROUPS = {(sequence, tag): name for name, (tag, sequence) in _ELEMENTS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
