@@ -109,9 +109,7 @@ def _bands(table):
 
 
 def _leakage(sums, classes):
-    measured = sums["on_count"] * (
-        sums["off_count"] > 0
-    )  # not all distances are off boundaries
+    measured = np.where(sums["off_count"], sums["on_count"], 0)  # by distances that `off` has
     matched = measured * sums["off"] / np.maximum(sums["off_count"], 1)
     rows = {
         name: {

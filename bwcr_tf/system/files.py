@@ -7,6 +7,13 @@ import json
 import os
 import secrets
 
+from bwcr_tf.system.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 def temporary_path(path):
     """A path beside the pathlib.Path `path`, another one each time.
@@ -14,14 +21,6 @@ def temporary_path(path):
     Processes that share a folder may have one process number: each is 1 in its container.
     """
     return path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
-
-
-from bwcr_tf.system.errors import DataError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 
 @contextlib.contextmanager
