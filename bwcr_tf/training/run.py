@@ -150,16 +150,10 @@ def fit(trainer, selection, monitor, cases, start, options):
     """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
     names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
     num_classes = trainer.network.output_shape[-1]
-    batches = pipeline.batches(
-        labels.slices(cases, options.labels or "first", num_classes),
-        num_classes,
-        trainer.method,
-        batch_size=options.batch_size,
-        start=start,
-        steps=options.steps,
-        seed=seed(options),
-        parallel=options.jit,
-    )
+    slices = labels.slices(cases, options.labels or "first", num_classes)
+    steps = {"batch_size": options.batch_size, "start": start, "steps": options.steps}
+    how = {"seed": seed(options), "parallel": options.jit}
+    batches = pipeline.batches(slices, num_classes, trainer.method, **steps, **how)
     del cases[:]  # once is enough in memory
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, selection.stop)
