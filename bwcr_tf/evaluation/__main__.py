@@ -48,7 +48,7 @@ def main(_):
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     if ensemble.is_new(folder):
         own = labelled.cases(folder, spec, FLAGS.data_dir, FLAGS.cache_dir)
-        saved_model.export_run(folder, "auto", cases=own)
+        saved_model.export_run(folder, "auto", cases=own, data_dir=FLAGS.data_dir)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
     if wanted := [shifts.parse(text, spec.settings.windows) for text in FLAGS.shift]:

@@ -32,7 +32,7 @@ def define_flags():
         0.0,
         0.999,
     )
-    flags.DEFINE_string("data_dir", None, "Folder of the data set, to calibrate. [the run's]")
+    flags.DEFINE_string("data_dir", None, "Folder of the data set. [the run's]")
     flags.DEFINE_string("cache_dir", None, "Folder of preprocessed volumes. [the run's]")
 
 
@@ -54,7 +54,7 @@ def main(_):
     places = FLAGS.data_dir, FLAGS.cache_dir
     cases = None if kept else labelled.cases(folder, spec, *places)
     path = folder / "saved_model"
-    record, network = saved_model.export_run(folder, *choice, cases)
+    record, network = saved_model.export_run(folder, *choice, cases, FLAGS.data_dir)
     if FLAGS.format == "onnx":
         path = folder / "model.onnx"
         saved_model.export_onnx(network, path)

@@ -8,11 +8,14 @@ import pathlib
 from bwcr_tf.data import coding, normalization
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training.run_folder import data_dir, digest, training_flags
+from bwcr_tf.training.run_folder import digest, training_flags
 
 
-def describe(spec, flags):
-    """What model.json says beside a SavedModel: all that a scan needs to be predicted."""
+def describe(spec, flags, codes):
+    """What model.json says beside a SavedModel: all that a scan needs to be predicted.
+
+    `codes` are those of `class_codes`.
+    """
     return {
         "dataset": spec.dataset,
         "classes": ["background", *spec.classes],
@@ -23,9 +26,27 @@ def describe(spec, flags):
         "members": [name for name in flags.get("members", "").split(",") if name],
         "split_hash": spec.hash,
         "training_subjects": spec.training,
-        "codes": coding.read_codes(pathlib.Path(data_dir(flags), "dataset.json")),
+        "codes": codes,
         "flags": training_flags(flags),
     }
+
+
+def class_codes(directory, folder):
+    """{class: code} of a data folder's dataset.json; without one, of a SavedModel `folder`.
+
+    Raises:
+      DataError: as coding.read_codes.
+    """
+    path = pathlib.Path(directory, "dataset.json")
+    return coding.read_codes(path) if path.exists() else read(folder).get("codes", {})
+
+
+def read(folder):
+    """What a SavedModel's model.json says, unverified; {} where there is none."""
+    try:
+        return dict(json.loads((folder / "model.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def class_frequencies(description):

@@ -15,13 +15,14 @@ from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder, training_data
 
 
-def export_run(folder, choice=None, coverage=None, cases=None):
+def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     """Sets the calibration of a run, and writes its saved_model/ and MODEL_CARD.md.
 
     Args:
       choice: of calibration_choice.choose; None leaves a run's map as it is.
       coverage: of the intervals of volumes; None leaves them as they are.
       cases: of `labelled.cases`, for what is set; None where it needs none.
+      data_dir: the folder of the data set, in place of the run's own.
 
     Returns:
       The record, and the network that is exported.
@@ -37,7 +38,10 @@ def export_run(folder, choice=None, coverage=None, cases=None):
         record = calibration_record.make(predict, cases, spec, choice, coverage, old)
         calibration_choice.save(folder, record)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
-    description = manifest.describe(spec, run_folder.read_flags(folder))
+    run_flags = run_folder.read_flags(folder)
+    directory = data_dir or run_folder.data_dir(run_flags)
+    codes = manifest.class_codes(directory, folder / "saved_model")
+    description = manifest.describe(spec, run_flags, codes)
     description["calibration"] = {
         "kind": found.kind,
         "weights": found.weights.tolist(),

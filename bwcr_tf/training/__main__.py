@@ -72,9 +72,10 @@ def main(_):
     with run_folder.lock(folder):
         run_folder.claim(folder, given, spec)
         best = run.train(folder, spec, subjects, options, given)
-        cases = labelled.cases(folder, spec, run_folder.data_dir(given), options.cache_dir)
+        directory = run_folder.data_dir(given)
+        cases = labelled.cases(folder, spec, directory, options.cache_dir)
         choice = options.calibration, options.coverage
-        record, _ = saved_model.export_run(folder, *choice, cases)
+        record, _ = saved_model.export_run(folder, *choice, cases, directory)
     print(f"calibration {record['kind']}")
     print_best(folder, best)
     print(f"next        python evaluate.py --run_dir={folder}")

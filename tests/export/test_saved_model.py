@@ -162,7 +162,12 @@ def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path)
     record = {"choice": "beta", "kind": "beta", "subjects": ["p2"], "candidates": {}}
     weights, bias = calibration_choice.to_json(its_map)
     calibration_choice.save(tmp_path, record | {"weights": weights, "bias": bias})
-    found, exported = saved_model.export_run(tmp_path, None, ())
+    coded = {"labels": {"background": 0, "A": 1, "B": 2}, "codes": {"A": ["87878005", "LV"]}}
+    (tmp_path / "dataset.json").write_text(json.dumps(coded))
+    saved_model.export_run(tmp_path, data_dir=str(tmp_path))
+    found, exported = saved_model.export_run(tmp_path, None, ())  # where its data are not there
+    codes = json.loads((tmp_path / "saved_model" / "model.json").read_text())["codes"]
+    assert codes == {"A": ["87878005", "LV", "Anatomical Structure"]}
     assert found["kind"] == "beta"
     folder = tmp_path / "saved_model"
     description = json.loads((folder / "model.json").read_text())["calibration"]
