@@ -43,6 +43,8 @@ def main(_):
     from bwcr_tf.export import ensemble, labelled, saved_model
     from bwcr_tf.training import run_folder
 
+    if FLAGS.format == "onnx":
+        saved_model.import_onnx()  # now rather than after the calibration
     folder = ensemble.find(FLAGS.run_dir)
     spec = run_folder.load_spec(folder)
     choice = FLAGS.calibration, FLAGS.coverage

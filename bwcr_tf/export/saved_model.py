@@ -18,6 +18,8 @@ from bwcr_tf.training import checkpoints, run_folder, training_data
 def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     """Sets the calibration of a run, and writes its saved_model/ and MODEL_CARD.md.
 
+    A model.onnx of an earlier export is removed.
+
     Args:
       choice: of calibration_choice.choose; None leaves a run's map as it is.
       coverage: of the intervals of volumes; None leaves them as they are.
@@ -50,6 +52,7 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     description["volumes"] = record.get("volumes")
     description |= training_data.read(folder)
     network = calibrated.calibrate(network, found)
+    (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map
     export(network, folder / "saved_model", description)
     model_card.write(folder)
     return record, network
@@ -82,17 +85,27 @@ def export(network, folder, description):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def export_onnx(network, path, tolerance=1e-4):
-    """Writes `serving_default` as an ONNX file, once onnxruntime has given the same numbers.
+def import_onnx():
+    """The modules onnxruntime and tf2onnx.
 
     Raises:
-      DataError: the extra `onnx` is not installed, or the numbers differ by over `tolerance`.
+      DataError: the extra `onnx` is not installed.
     """
     try:
         import onnxruntime
         import tf2onnx
     except ImportError as error:
         raise DataError(f"{error.name} is missing: pip install '.[onnx]'") from error
+    return onnxruntime, tf2onnx
+
+
+def export_onnx(network, path, tolerance=1e-4):
+    """Writes `serving_default` as an ONNX file, once onnxruntime has given the same numbers.
+
+    Raises:
+      DataError: the extra `onnx` is not installed, or the numbers differ by over `tolerance`.
+    """
+    onnxruntime, tf2onnx = import_onnx()
     serve = tf.function(signatures.server(network))
     model, _ = tf2onnx.convert.from_function(
         serve, input_signature=signatures.spec(network), opset=18

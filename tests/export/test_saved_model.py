@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import types
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from conftest import heart
 from bwcr_tf import unet
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.export import __main__ as export
 from bwcr_tf.export import calibrated, saved_model
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints
@@ -165,10 +167,12 @@ def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path)
     coded = {"labels": {"background": 0, "A": 1, "B": 2}, "codes": {"A": ["87878005", "LV"]}}
     (tmp_path / "dataset.json").write_text(json.dumps(coded))
     saved_model.export_run(tmp_path, data_dir=str(tmp_path))
+    (tmp_path / "model.onnx").touch()
     found, exported = saved_model.export_run(tmp_path, None, ())  # where its data are not there
     codes = json.loads((tmp_path / "saved_model" / "model.json").read_text())["codes"]
     assert codes == {"A": ["87878005", "LV", "Anatomical Structure"]}
     assert found["kind"] == "beta"
+    assert not (tmp_path / "model.onnx").exists()  # of another map
     folder = tmp_path / "saved_model"
     description = json.loads((folder / "model.json").read_text())["calibration"]
     assert description == {"kind": "beta", "weights": weights, "bias": bias}
@@ -223,6 +227,10 @@ def test_onnx_without_its_extra_is_an_error_that_says_so(network, tmp_path, monk
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(DataError, match=r"pip install '\.\[onnx\]'"):
         saved_model.export_onnx(network, tmp_path / "model.onnx")
+    given = types.SimpleNamespace(format="onnx", run_dir=str(tmp_path))
+    monkeypatch.setattr(export, "FLAGS", given)
+    with pytest.raises(DataError, match="onnxruntime is missing"):  # before there is a run
+        export.main([])
 
 
 @pytest.mark.filterwarnings("ignore")  # of tf2onnx

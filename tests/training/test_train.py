@@ -303,7 +303,8 @@ def test_evaluate_and_export_refuse_a_run_that_is_not_trained_to_its_end(
     before = set(tmp_path.iterdir())
     found = evaluate(f"--run_dir={tmp_path}", check=False)
     assert found.returncode != 0 and "not trained to the end" in found.stderr
-    given = types.SimpleNamespace(run_dir=str(tmp_path), calibration="beta", coverage=0.0)
+    given = {"calibration": "beta", "coverage": 0.0, "format": "saved_model"}
+    given = types.SimpleNamespace(run_dir=str(tmp_path), **given)
     monkeypatch.setattr(export, "FLAGS", given)
     monkeypatch.setattr(export.quiet, "import_tensorflow", lambda: None)
     with pytest.raises(DataError, match="not trained to the end"):
