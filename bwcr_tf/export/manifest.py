@@ -55,6 +55,16 @@ def class_frequencies(description):
     return tuple(description.get("class_frequencies") or (1 / count,) * count)
 
 
+def outside_in_words(folder):
+    """The probabilities that `slices` of a SavedModel gives beyond the network's grid, in words."""
+    model = read(folder)
+    if model and "slices_outside" not in model:
+        return "background for certain (of an earlier version: export the run again)"
+    if model and "class_frequencies" not in model:
+        return "alike for all classes"
+    return "the class frequencies of training"
+
+
 def write_manifest(folder, description):
     """Writes model.json into a SavedModel: `description`, and digests of it and of all files.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bwcr_tf.data import datasets, normalization
 from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
-from bwcr_tf.export import calibration_words, volume_words
+from bwcr_tf.export import calibration_words, manifest, volume_words
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder, validations
 
@@ -47,7 +47,7 @@ Calibration {kind}: {map}
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
 - The signature `slices` does no N4, knows no padding, and does not look outside the central
-  {extent} mm, where its probabilities are the class frequencies of training. Where N4 is named
+  {extent} mm, where its probabilities are {outside}. Where N4 is named
   above, its images differ from those of training. bwcr_tf.predict does all of this.
 - A calibration map is the same for all pixels; single structures may still be off.
 - {promise}
@@ -107,6 +107,7 @@ def to_markdown(folder):
         pixel_mm=settings.pixel_mm,
         extent=" x ".join(f"{side * settings.pixel_mm:.0f}" for side in settings.shape),
         orientation=settings.orientation,
+        outside=manifest.outside_in_words(folder / "saved_model"),
         calibration=", ".join(spec.calibration) or calibration_words.NONE_ASIDE[own],
         kind=found.kind,
         map=calibration_words.MAPS[found.kind].format(_inverse(found.weights[0, 0])),

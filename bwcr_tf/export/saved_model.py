@@ -71,7 +71,9 @@ def export(network, folder, description):
     temporary = files.temporary_path(folder)
     settings = description["preprocessing"]
     windows = settings.get("windows", (None,))
-    raw = settings["pixel_mm"], windows, manifest.class_frequencies(description)
+    frequencies = manifest.class_frequencies(description)
+    raw = settings["pixel_mm"], windows, frequencies
+    description = description | {"slices_outside": frequencies}
     try:
         archive = keras.export.ExportArchive()  # model.export cannot name the outputs
         archive.track(network)

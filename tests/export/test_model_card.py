@@ -139,6 +139,22 @@ def test_run_without_temperature_is_described_as_such(folder):
     assert "probabilities are the network's own." in model_card.to_markdown(folder)
 
 
+@pytest.mark.parametrize(
+    ("model", "outside"),
+    [
+        (None, "the class frequencies of training"),
+        ({"classes": ["background", "RV", "LV"]}, "background for certain"),  # earlier version
+        ({"slices_outside": [1 / 3] * 3}, "alike for all classes"),
+        ({"slices_outside": [0.5, 0.5], "class_frequencies": [0.5, 0.5]}, "the class frequenc"),
+    ],
+)
+def test_card_says_what_the_exported_slices_give_beyond_the_grid(model, outside, folder):
+    if model:
+        (folder / "saved_model").mkdir()
+        (folder / "saved_model" / "model.json").write_text(json.dumps(model))
+    assert f"where its probabilities are {outside}" in model_card.to_markdown(folder)
+
+
 @pytest.mark.parametrize("aside", [(), ("p6", "p7")])
 @pytest.mark.parametrize("kind", ["none", "beta"])
 def test_card_says_what_auto_chose_on_whom(kind, aside, folder):

@@ -14,12 +14,13 @@ from bwcr_tf import unet
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import calibration, calibration_choice
 from bwcr_tf.export import __main__ as export
-from bwcr_tf.export import calibrated, saved_model
+from bwcr_tf.export import calibrated, manifest, saved_model
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints
 
 SHAPE, PIXEL_MM = (32, 48), 2.0
 DESCRIPTION = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}
+DESCRIPTION["class_frequencies"] = [0.7, 0.2, 0.1]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,8 @@ def test_slices_signature_equals_preprocessing_without_n4(shape, spacing, networ
     slices = preprocess.resample(preprocess.normalize(image, settings), grid)
     p = tf.nn.softmax(network(slices[..., None], training=False)).numpy()
     expected = preprocess.restore(p, grid, preprocess.Grid.of(image))
+    seen = preprocess.resample(grid.blank() + 1, preprocess.Grid.of(image))
+    expected[seen == 0] = DESCRIPTION["class_frequencies"]
     found = served.signatures["slices"](
         image=tf.constant(sitk.GetArrayFromImage(image)),
         spacing_mm=tf.constant(spacing[1::-1], tf.float32),
@@ -189,6 +192,12 @@ def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path)
     rescaled = saved_model.signatures.rescale(tf.constant(images(2)[..., 0]))[..., None]
     p = tf.nn.softmax(exported(rescaled, training=False))
     np.testing.assert_allclose(raw["probabilities"], p, atol=1e-5)
+    wide = served["slices"](
+        image=tf.random.stateless_normal([1, 99, 99], [1, 2]),
+        spacing_mm=tf.constant([2.0, 2.0]),
+    )
+    found = manifest.verify_manifest(folder)["slices_outside"]
+    np.testing.assert_allclose(wide["probabilities"][0, 0, 0], found, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     layer.set_weights([5 * layer.get_weights()[0], np.array([0.2, 0, -0.1])])
     description = {"classes": ["background", "A", "B"], "preprocessing": {"pixel_mm": PIXEL_MM}}
     saved_model.export(network, folder / "models" / "heart" / "1", description)
-    volume = np.random.default_rng(0).normal(300, 50, (2, SIZE, SIZE)).astype(np.float32)
+    volume = np.random.default_rng(0).normal(300, 50, (2, SIZE, SIZE)).astype(np.int16)
     np.save(folder / "volume.npy", volume)
     low, high = np.percentile(volume, (2, 98))
     image = np.clip((volume - low) / (high - low), 0, 1)[..., None].astype(np.float32)
