@@ -73,7 +73,7 @@ def _segmentation(sources, pixels, model, number):
         segment_descriptions=_segments(model),
         series_instance_uid=highdicom.UID(),
         specific_character_set="ISO_IR 192",  # UTF-8, for names of classes
-        series_number=100 * int(sources[0].get("SeriesNumber") or 0) + number,
+        series_number=_series_number(int(sources[0].get("SeriesNumber") or 0), number),
         series_description=f"bwcr_tf {'labels' if binary else 'probabilities'}",
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
@@ -83,6 +83,12 @@ def _segmentation(sources, pixels, model, number):
         device_serial_number=model.name,
         content_label="LABELS" if binary else "PROBABILITIES",
     )
+
+
+def _series_number(source, number):
+    """The SeriesNumber of Segmentation `number` of a series, from that of the series."""
+    found = 100 * source + number
+    return found if found < 2**31 else source  # the most that IS holds (PS3.5, 6.2)
 
 
 def _segments(model):

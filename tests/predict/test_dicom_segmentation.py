@@ -175,6 +175,27 @@ def test_a_scan_in_which_nothing_was_found_is_an_empty_segmentation(tmp_path):
         assert not highdicom.seg.segread(tmp_path / f"a_{what}.dcm").pixel_array.any()
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(7, (701, 702)), (21474836, (2147483601, 2147483602)), (21474837, (21474837,) * 2)],
+)
+def test_series_numbers_are_those_of_the_source_and_in_range(number, expected, tmp_path):
+    """That of an integer string: -2^31 to 2^31 - 1 (PS3.5, 6.2)."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    extra()
+    path = tmp_path / "enhanced.dcm"
+    write_enhanced(path, (0, 3, 6, 9))
+    source = pydicom.dcmread(path)
+    source.SeriesNumber = number
+    source.save_as(path)
+    probabilities = smooth_probabilities(scans.read_image(path))
+    command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, MODEL)
+    names = [f"a_{what}.dcm" for what in ("labels", "probabilities")]
+    assert (
+        tuple(int(pydicom.dcmread(tmp_path / name).SeriesNumber) for name in names) == expected
+    )
+
+
 def test_names_keep_their_letters_whatever_the_character_set_of_the_source(tmp_path):
     pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
     extra()
