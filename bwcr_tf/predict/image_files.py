@@ -12,13 +12,13 @@ import zlib
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf.data import formats, nifti, preprocess
+from bwcr_tf.data import formats, nifti
 
 _ZLIB, _GZIP = 15, 31  # wbits of zlib.compressobj
 
 
 def write(path, array, grid, header=None):
-    """Writes an array [(C,) Z, Y, X] on a preprocess.Grid as .nii.gz, .nrrd or .mha.
+    """Writes an array [(C,) Z, Y, X] on a grids.Grid as .nii.gz, .nrrd or .mha.
 
     A NIfTI file has the forms of the scan's `header`, if there is one.
 
@@ -43,13 +43,9 @@ def write(path, array, grid, header=None):
 
 def placed(array, grid):
     """A sitk.Image of an array [Z, Y, X] on a Grid, or of [C, Z, Y, X]: then the class is 4th."""
-    image = sitk.GetImageFromArray(array, isVector=False)
     if array.ndim == 3:
-        return grid.place(image)
-    direction = np.eye(4)
-    direction[:3, :3] = np.reshape(grid.direction, (3, 3))
-    place = ((*grid.spacing_mm, 1), (*grid.origin, 0), tuple(direction.ravel()))
-    return preprocess.Grid(image.GetSize(), *place).place(image)
+        return grid.place(sitk.GetImageFromArray(array))
+    return sitk.JoinSeries([placed(part, grid) for part in array])
 
 
 def _of_one_voxel(path, array, grid):

@@ -10,6 +10,7 @@ import re
 import numpy as np
 from scipy import special
 
+from bwcr_tf.evaluation import volumes
 from bwcr_tf.predict.page_style import SCRIPT, STYLE, colour
 from bwcr_tf.predict.thumbnails import LEVELS
 from bwcr_tf.system import files
@@ -35,11 +36,8 @@ def uncertainty(probabilities):
 
 def missing_structures(probabilities, classes):
     """A warning of the classes that are nowhere the most likely one; empty if there is none."""
-    found = sum(
-        np.bincount(plane.argmax(axis=-1).ravel(), minlength=len(classes) + 1)
-        for plane in probabilities
-    )
-    missing = [name for name, count in zip(classes, found[1:], strict=True) if not count]
+    numbered = enumerate(classes, start=1)
+    missing = [name for c, name in numbered if not volumes.label_size(probabilities, c)]
     return f"not found: {', '.join(missing)}" if missing else ""
 
 
