@@ -1,7 +1,8 @@
 """Overlapping tiles of the network's size that cover a scan's plane, and their blending (NumPy).
 
-As in nnU-Net (Isensee et al., 2021): pixels count by a Gaussian around the centre of their tile.
-Where the tiles are follows from the sizes of the plane and of a tile.
+As in nnU-Net (Isensee et al., 2021), pixels count by a Gaussian around the centre of their tile;
+but the tile in the centre of the scan counts alone, for networks are trained on centres. Where the
+tiles are follows from the sizes of the plane and of a tile.
 """
 
 import numpy as np
@@ -63,18 +64,25 @@ def weights(size, side):
 def blend(function, slices, tile):
     """Probabilities [Z, H, W, C] of slices [Z, H, W, K] of a plane of `plan`.
 
-    `function` gives those of slices of the size of a tile, (rows, columns).
+    In the centre they are those of one tile, as in training and evaluation; around it, those of
+    all tiles. `function` gives those of slices of the size of a tile, (rows, columns).
     """
     sides = list(zip(slices.shape[1:3], tile, strict=True))
+    centre = _place(*((size - side) // 2 for size, side in sides), tile)
+    middle = function(np.ascontiguousarray(slices[centre]))
     if slices.shape[1:3] == tuple(tile):
-        return function(slices)
+        return middle
+    found = np.zeros((*slices.shape[:3], middle.shape[-1]), np.float32)
     rows, columns = (list(zip(starts(*pair), weights(*pair), strict=True)) for pair in sides)
-    found = 0
     for top, row_weights in rows:
         for left, column_weights in columns:
-            place = slice(None), slice(top, top + tile[0]), slice(left, left + tile[1])
-            part = function(np.ascontiguousarray(slices[place]))
-            if np.isscalar(found):
-                found = np.zeros((*slices.shape[:3], part.shape[-1]), np.float32)
+            place = _place(top, left, tile)
+            part = middle if place == centre else function(np.ascontiguousarray(slices[place]))
             found[place] += np.outer(row_weights, column_weights)[..., None] * part
+    found[centre] = middle
     return found
+
+
+def _place(top, left, tile):
+    """The index of a tile in slices."""
+    return slice(None), slice(top, top + tile[0]), slice(left, left + tile[1])

@@ -40,3 +40,16 @@ def test_blended_tiles_of_what_is_the_same_in_all_are_that():
         lambda part: np.concatenate([part, 1 - part], axis=-1), slices, (48, 64)
     )
     np.testing.assert_allclose(found, np.concatenate([slices, 1 - slices], axis=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(86, 120), (96, 64)])  # tiles 3 x 3, of which one, and 3 x 1
+def test_the_centre_is_that_of_one_tile_and_the_border_that_of_others(size):
+    """A network whose output depends on where in a tile a pixel is."""
+    ramp = np.linspace(0, 1, 48)[:, None] * np.linspace(0.5, 1, 64)
+    slices = np.zeros((2, *size, 1), np.float32)
+    found = tiles.blend(lambda part: part + ramp[None, ..., None], slices, (48, 64))[..., 0]
+    top, left = (size[0] - 48) // 2, (size[1] - 64) // 2
+    np.testing.assert_array_equal(
+        found[:, top : top + 48, left : left + 64], np.float32([ramp, ramp])
+    )
+    np.testing.assert_allclose(found[:, :8, 0], np.float32([ramp[:8, 0]] * 2), atol=1e-6)
