@@ -28,6 +28,7 @@ from bwcr_tf.evaluation import (
     calibration_record,
     conformal,
     inference,
+    tile_choice,
     volume_choice,
     volume_estimator,
     volume_scans,
@@ -72,7 +73,7 @@ def measure(predict, spec, cases, test, first, arguments):
     rules = volume_choice.rules(record["volumes"], spec.classes)
     rows = []
     for case in test:
-        scan = volume_scans.scan(predict, case, its_map)
+        scan = volume_scans.scan(predict, case, its_map, tile_choice.beyond(record))
         rows += volume_scores.score(scan, rules, spec.classes, first)
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
@@ -97,7 +98,9 @@ def earlier(predict, spec, test):
 
 def ceiling(test, classes, arguments):
     """{class: rows as of `measure`, of draws} of intervals around the other annotators' mean."""
-    scans = [volume_scans.Scan(c.subject, np.empty((0, len(classes) + 1)), c) for c in test]
+    scans = [
+        volume_scans.Scan(c.subject, np.empty((0, len(classes) + 1)), c.grid, c) for c in test
+    ]
     sizes = [scan.true_sizes() for scan in scans]
     names = list(dict.fromkeys(scan.subject for scan in scans))
     by_subject = functools.partial(

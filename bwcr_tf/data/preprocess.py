@@ -149,6 +149,11 @@ def restore(probabilities, grid, original_grid):
     return restored
 
 
+def outside(grid, target):
+    """Which voxels [Z, Y, X] of the Grid `target` lie beyond another one."""
+    return resample(grid.blank() + 1, target, sitk.sitkNearestNeighbor) == 0
+
+
 def preprocess(volume, settings, subject="", shift=None):
     """The Case of a subjects.Volume; `shift` is the name and the severity of one of `shifts`.
 

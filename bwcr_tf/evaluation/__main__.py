@@ -73,6 +73,7 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
         inference,
         scores,
         scoring,
+        tile_choice,
         volume_choice,
         volume_scores,
     )
@@ -82,7 +83,8 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     predict = inference.predictor(checkpoints.load_best(folder))
     rules = volume_choice.rules(record.get("volumes"), classes)
     first = run_flags.get("labels", "first") == "first"
-    found = scoring.score_all(predict, its_map, cases, classes, rules, first)
+    how = rules, first, tile_choice.beyond(record)
+    found = scoring.score_all(predict, its_map, cases, classes, *how)
     for name in "scores_volumes.csv", "scores_annotators.csv":  # which it need not write again
         (folder / name).unlink(missing_ok=True)
     scores.write(folder / "scores.csv", found.rows)

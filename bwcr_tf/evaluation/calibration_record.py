@@ -1,12 +1,12 @@
-"""Everything that is fitted to calibration subjects: the map, then the volumes (NumPy)."""
+"""All that is fitted to calibration subjects: the map, then tiles, then volumes (NumPy)."""
 
-from bwcr_tf.evaluation import calibration_choice, volume_choice, volume_scans
+from bwcr_tf.evaluation import calibration_choice, tile_choice, volume_choice, volume_scans
 from bwcr_tf.system.errors import DataError
 
 COVERAGE = 0.9  # of the intervals of volumes
 
 
-def make(predict, cases, spec, choice, coverage, old=None):
+def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
     """The record of a calibration, as calibration.json keeps it.
 
     Raises:
@@ -35,15 +35,18 @@ def make(predict, cases, spec, choice, coverage, old=None):
         record = {key: value for key, value in old.items() if key != "volumes"}
     else:
         record = calibration_choice.choose(choice, predict, own, part)
-    record["volumes"] = None
+    record["tiles"] = record["volumes"] = None
+    found = calibration_choice.to_map(record, spec.settings.num_classes)
+    if own and frequencies:
+        record["tiles"] = tile_choice.choose(predict, own, found, frequencies)
     if coverage:
-        found = calibration_choice.to_map(record, spec.settings.num_classes)
+        beyond = tile_choice.beyond(record)
         maps = volume_choice.held_out_maps(found, predict, own)
         others = [case for other, some in cases.items() if other != part for case in some]
         rest = dict.fromkeys((case.subject for case in others), found)
         record["volumes"] = volume_choice.choose(
-            volume_scans.scans(predict, own, maps),
-            volume_scans.scans(predict, others, rest),
+            volume_scans.scans(predict, own, maps, beyond),
+            volume_scans.scans(predict, others, rest, beyond),
             coverage,
             spec.classes,
         ) | {"part": part}

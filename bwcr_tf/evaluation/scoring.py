@@ -25,13 +25,14 @@ class Scores(NamedTuple):
     pooled: dict  # analysis.pool
 
 
-def score_all(predict, found, cases, classes, rules=None, first=True):
+def score_all(predict, found, cases, classes, rules=None, first=True, beyond=None):
     """The Scores of all test volumes.
 
     Args:
       found: calibration.Map of the calibrated ones.
       rules: volumes.Rule of each class, or None.
       first: whether they are of annotator 1 alone.
+      beyond: of volume_scans.scan.
     """
     rows, calibrated_rows, against_all, human, sizes, sums = [], [], [], [], [], []
     progress = Progress("evaluating volumes", len(cases))
@@ -44,7 +45,7 @@ def score_all(predict, found, cases, classes, rules=None, first=True):
             against_all += annotators.score(probabilities, case, classes)
             human += annotators.score_annotators(case, classes)
         if rules:
-            scan = volume_scans.scan(predict, case, found)
+            scan = volume_scans.scan(predict, case, found, beyond)
             sizes += volume_scores.score(scan, rules, classes, first)
         sums.append(analysis.measure(probabilities, case))
         progress.advance()

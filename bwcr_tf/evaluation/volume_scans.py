@@ -12,16 +12,20 @@ class Scan(NamedTuple):
     """A labelled scan; its probabilities are kept on pixels of the network's, which are fewer."""
 
     subject: str
-    network_probabilities: np.ndarray  # [Z, h, w, C] on the Grid of `case.whole`
+    network_probabilities: np.ndarray  # [Z, h, w, C]
+    grid: preprocess.Grid  # which these are on: the network's, or that of `case.whole`
     case: preprocess.Case
+    beyond: tuple | None = None  # [C], of voxels beyond the grid, where it does not hold all
 
     def probabilities(self):
         """[Z, Y, X, C] on the scan's own grid, as bwcr_tf.predict has them.
 
         Ignored voxels are background for certain, in the label as in the probabilities.
         """
-        grids = self.case.whole[1], self.case.original_grid
+        grids = self.grid, self.case.original_grid
         own = np.clip(preprocess.restore(self.network_probabilities, *grids), 0, 1)
+        if self.beyond:
+            own[preprocess.outside(*grids)] = self.beyond
         num_classes = own.shape[-1]
         own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
         return own
@@ -38,21 +42,25 @@ class Scan(NamedTuple):
         return float(np.prod(self.case.original_grid.spacing_mm) / 1000)
 
 
-def scans(predict, cases, maps):
+def scans(predict, cases, maps, beyond=None):
     """The Scans of Cases after the calibration.Map of each subject."""
     known = [case for case in cases if case.subject in maps]  # some pixels are not ignored
-    return [scan(predict, case, maps[case.subject]) for case in known]
+    return [scan(predict, case, maps[case.subject], beyond) for case in known]
 
 
-def scan(predict, case, its_map):
-    """The Scan of a Case, which like bwcr_tf.predict sees all of its plane, if need be in tiles.
+def scan(predict, case, its_map, beyond=None):
+    """The Scan of a Case, as bwcr_tf.predict sees it: all of its plane, if need be in tiles.
 
-    predict: slices [Z, H, W, K] of the network's size -> their probabilities [Z, H, W, C], which
-    the calibration.Map is then applied to.
+    Args:
+      predict: slices [Z, H, W, K] of the network's size -> their probabilities [Z, H, W, C], which
+        the calibration.Map is then applied to.
+      beyond: [C], the probabilities around the centre of a larger scan, if it alone is predicted.
     """
 
     def calibrated(slices):
         return calibration.apply(its_map, predict(slices))
 
-    found = tiles.blend(calibrated, case.whole[0], case.image.shape[1:3])
-    return Scan(case.subject, found, case)
+    if beyond and case.plane is not None:
+        return Scan(case.subject, calibrated(case.image), case.grid, case, beyond)
+    image, grid = case.whole
+    return Scan(case.subject, tiles.blend(calibrated, image, case.image.shape[1:3]), grid, case)

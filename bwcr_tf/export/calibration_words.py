@@ -1,5 +1,7 @@
 """How a model card says what was calibrated, on whom and how."""
 
+from bwcr_tf.data import tiles
+
 NONE_ASIDE = {
     True: "none were set aside",
     False: "none were set aside; the validation subjects, which also selected the weights, served",
@@ -29,3 +31,18 @@ def calibrated(record, dataset):
         return "not calibrated on held-out data"
     done = "checked" if record["kind"] == "none" else "calibrated"
     return f"{done} on {len(record['subjects'])} subjects of {dataset}"
+
+
+def beyond(record):
+    """What bwcr_tf.predict makes of a scan larger than the grid, and why."""
+    found = record.get("tiles")
+    if not found:
+        return "bwcr_tf.predict covers a larger scan in overlapping tiles."
+    dice = [f"{100 * found['dice'][limit]:.1f}" for limit in ("1", str(tiles.LIMIT))]
+    scored = f"(Dice {dice[0]}, in tiles {dice[1]} % of {len(found['subjects'])} subjects)"
+    if found["max_tiles"] == 1:
+        return (
+            "Around it,\n  bwcr_tf.predict gives class frequencies of training, for tiles find "
+            f"what is not there\n  {scored}; --max_tiles={tiles.LIMIT} asks for them."
+        )
+    return f"bwcr_tf.predict covers a larger scan in overlapping tiles\n  {scored}."

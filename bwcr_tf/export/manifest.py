@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 
-from bwcr_tf.data import coding, normalization
+from bwcr_tf.data import coding, normalization, tiles
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training.run_folder import digest, training_flags
@@ -47,6 +47,11 @@ def read(folder):
         return dict(json.loads((folder / "model.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def max_tiles(record):
+    """The most tiles of a slice that bwcr_tf.predict takes, by a calibration's record."""
+    return (record.get("tiles") or {}).get("max_tiles", tiles.LIMIT)
 
 
 def class_frequencies(description):

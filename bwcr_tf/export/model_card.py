@@ -42,8 +42,8 @@ Calibration {kind}: {map}
 
 - It sees one slice at a time, in plane only: neighbouring slices may disagree, and a scan whose
   slices were cut in another plane is outside what it was trained on.
-- It sees {extent} mm at a time, and all scores but those of volumes are of the centre of scans:
-  bwcr_tf.predict covers a larger scan in overlapping tiles.
+- It sees {extent} mm at a time, and all scores but those of volumes are of the centre of scans.
+  {beyond}
 - Its probabilities were {calibrated}. On another
   scanner, protocol or population they may be over-confident: measure there before use.
 - The signature `slices` does no N4, knows no padding, and does not look outside the central
@@ -118,6 +118,7 @@ def to_markdown(folder):
         scores=to_table(*measured(folder, calibration_choice.to_json(found))),
         volumes=volume_words.table(record, summary_of(folder)),
         promise=volume_words.promise(record),
+        beyond=calibration_words.beyond(record),
     )
 
 

@@ -37,7 +37,9 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
             calibration_choice.load(folder, spec.settings.num_classes)[0] if finished else None
         )
         predict = inference.predictor(network)
-        record = calibration_record.make(predict, cases, spec, choice, coverage, old)
+        frequencies = training_data.read(folder).get("class_frequencies")
+        asked = choice, coverage, old, frequencies
+        record = calibration_record.make(predict, cases, spec, *asked)
         calibration_choice.save(folder, record)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
     run_flags = run_folder.read_flags(folder)
@@ -50,6 +52,7 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
         "bias": found.bias.tolist(),
     }
     description["volumes"] = record.get("volumes")
+    description["max_tiles"] = manifest.max_tiles(record)
     description |= training_data.read(folder)
     network = calibrated.calibrate(network, found)
     (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map

@@ -37,7 +37,11 @@ def define_flags():
         "header's, with a warning where another is clearly more likely; docs/predict.md.",
     )
     flags.DEFINE_integer(
-        "max_tiles", 256, "Most tiles of a slice, of a scan larger than the model's grid.", 1
+        "max_tiles",
+        None,
+        "Most tiles of a slice, of a scan larger than the model's grid; 1: its centre alone. [the "
+        "model's: 256 or 1, by the Dice of calibration scans]",
+        1,
     )
     flags.DEFINE_boolean(
         "dicom_seg", False, "DICOM series: writes DICOM Segmentations, too (extra `dicom`)."

@@ -37,6 +37,7 @@ class Model:
     class_frequencies: tuple[float, ...]  # probabilities where nothing is seen
     channels: tuple[str, ...] = ("image",)
     rules: tuple | None = None  # volumes.Rule of each class, of models that have them
+    max_tiles: int = tiles.LIMIT  # of a slice, if nothing else is asked for
     directions_known: bool | None = None  # of the training scans; None: it is not known
 
     @property
@@ -49,13 +50,13 @@ class Model:
         return self.signature(image=tf.constant(images))["probabilities"]
 
 
-def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=tiles.LIMIT):
+def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=None):
     """Predicts every scan of a dict of name to path; returns a line for each that failed.
 
     Args:
       paths: of several channels, the path of one: see `scan_folder.channel_paths`.
       mode: of orientation.MODES.
-      max_tiles: of a slice.
+      max_tiles: of a slice; the model's own if None.
       write_also: function of (output, name, path, probabilities, model) that writes more files.
 
     Raises:
@@ -147,6 +148,7 @@ def load(folder):
             manifest.class_frequencies(description),
             tuple(description.get("channels", ["image"])),
             volume_choice.rules(description.get("volumes"), classes),
+            int(description.get("max_tiles", tiles.LIMIT)),
             description.get("directions_known"),
         )
     except DataError:
@@ -156,7 +158,7 @@ def load(folder):
         raise DataError(f"{folder}: not a model of this package ({reason})") from error
 
 
-def predict(images, model, mode="header", max_tiles=tiles.LIMIT):
+def predict(images, model, mode="header", max_tiles=None):
     """Probabilities [Z, Y, X, C] of `predict_oriented`."""
     return predict_oriented(images, model, mode, max_tiles, "scan")[0]
 
@@ -174,6 +176,7 @@ def predict_oriented(images, model, mode, max_tiles, path):
     settings = dataclasses.replace(settings, orientation=chosen)
     if not orientation.same_slices(code, chosen):
         normalized = preprocess.normalized(images, settings)
+    max_tiles = max_tiles or model.max_tiles
     layout = whole_scan.plan(preprocess.Grid.of(image), settings, max_tiles)
     slices = preprocess.on_grid(normalized, layout.grid)
     del normalized

@@ -54,13 +54,8 @@ def predict(slices, layout, function, frequencies):
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]
         restored = preprocess.restore(block, *pair)
         if not whole:
-            outside = _outside(*pair)
+            outside = preprocess.outside(*pair)
             restored[outside] = frequencies
             unseen += np.count_nonzero(outside)
         np.clip(restored, 0, 1, out=target[start : start + count])
     return found, unseen / found[..., 0].size
-
-
-def _outside(grid, target):
-    """Which voxels [Z, Y, X] of the Grid `target` another one does not cover."""
-    return preprocess.resample(grid.blank() + 1, target, sitk.sitkNearestNeighbor) == 0

@@ -47,7 +47,9 @@ def cases():
 
 
 def of_cases(cases):
-    return [volume_scans.Scan(each.subject, predict(each.image), each) for each in cases]
+    return [
+        volume_scans.Scan(each.subject, predict(each.image), each.grid, each) for each in cases
+    ]
 
 
 def measured(cases):

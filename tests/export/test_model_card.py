@@ -7,7 +7,7 @@ import pytest
 
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import volume_scores
-from bwcr_tf.export import model_card
+from bwcr_tf.export import calibration_words, model_card
 from bwcr_tf.training import run_folder, validations
 
 HEADER = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brier\n"
@@ -212,3 +212,12 @@ def test_card_has_what_the_intervals_promise_and_held(folder):
     rule["quantile"] = 3.0  # the intervals are others now
     (folder / "calibration.json").write_text(json.dumps(record))
     assert row not in model_card.to_markdown(folder)
+
+
+def test_card_says_what_becomes_of_what_the_grid_does_not_hold():
+    found = {"max_tiles": 1, "dice": {"1": 0.7, "256": 0.651}, "subjects": ["a", "b"]}
+    text = calibration_words.beyond({"tiles": found})
+    assert "class frequencies" in text and "Dice 70.0, in tiles 65.1 % of 2 subjects" in text
+    found |= {"max_tiles": 256}
+    assert "class frequencies" not in calibration_words.beyond({"tiles": found})
+    assert calibration_words.beyond({"tiles": None}) == calibration_words.beyond({})

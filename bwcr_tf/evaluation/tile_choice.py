@@ -1,0 +1,54 @@
+"""Whether a scan larger than the network's grid is predicted in tiles, or its centre alone (NumPy).
+
+Networks are trained on the centres of scans; around them, some find structures that are not there.
+"""
+
+from bwcr_tf import metrics
+from bwcr_tf.data import tiles
+from bwcr_tf.evaluation import significance, volume_estimator, volume_scans
+
+
+def choose(predict, cases, its_map, frequencies):
+    """The record of the choice: what gives the label maps of whole calibration scans more Dice.
+
+    Args:
+      predict, its_map: as of volume_scans.scan.
+      frequencies: [C], of the classes in training: the probabilities around the centre if it alone
+        is predicted.
+
+    Returns:
+      Dict of `max_tiles`, 1 or tiles.LIMIT; `dice` and `nll`, means over subjects of either, by
+      its number; `subjects`; and `class_frequencies`. None if no case is larger than the grid.
+    """
+    larger = [case for case in cases if case.plane is not None]
+    if not larger:
+        return None
+    subjects, table = [case.subject for case in larger], {}
+    for limit, around in ((tiles.LIMIT, None), (1, tuple(frequencies))):
+        found = (volume_scans.scan(predict, case, its_map, around) for case in larger)
+        scores = zip(*map(_scores, found), strict=True)
+        table[limit] = [
+            significance.mean(volume_estimator.by_subject(subjects, values, significance.mean))
+            for values in scores
+        ]
+    dice, nll = ({str(limit): row[i] for limit, row in table.items()} for i in range(2))
+    return {
+        "max_tiles": tiles.LIMIT if dice[str(tiles.LIMIT)] >= dice["1"] else 1,
+        "dice": dice,
+        "nll": nll,
+        "subjects": list(dict.fromkeys(subjects)),
+        "class_frequencies": list(frequencies),
+    }
+
+
+def _scores(scan):
+    """Mean Dice of the classes, and negative log-likelihood, of a Scan against annotator 1."""
+    p, label_map = scan.probabilities(), scan.case.original_label_map
+    dice = metrics.dice(p.argmax(axis=-1), label_map, p.shape[-1])
+    return significance.mean(dice), metrics.nll(p, label_map)
+
+
+def beyond(record):
+    """The probabilities around the centre, if a calibration's record says so; else None: tiles."""
+    found = record.get("tiles")
+    return tuple(found["class_frequencies"]) if found and found["max_tiles"] == 1 else None
