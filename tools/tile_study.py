@@ -1,0 +1,56 @@
+"""Whole scans by runs whose grid does not hold them: in tiles, or the centre alone.
+
+    python tools/tile_study.py RUN [RUN ...]
+
+For each run, its map applied: Dice and negative log-likelihood of whole validation and test scans,
+means over subjects, and which of the two an export takes by the validation (or calibration) scans.
+"""
+
+import argparse
+import pathlib
+
+from bwcr_tf.data import cache
+from bwcr_tf.evaluation import calibration_choice, inference, tile_choice
+from bwcr_tf.training import checkpoints, run_folder, training_data
+
+
+def study(folder, arguments):
+    """Prints the lines of a run."""
+    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    its_map = calibration_choice.load(folder, spec.settings.num_classes)[1]
+    predict = inference.predictor(checkpoints.load_best(folder))
+    frequencies = training_data.read(folder)["class_frequencies"]
+    directory = arguments.data_dir or run_folder.data_dir(flags)
+    for part in (spec.calibration_part, "test"):
+        subjects = spec.subjects(part, directory)
+        cases = cache.prepare(
+            subjects, spec.settings, arguments.cache_dir or flags["cache_dir"]
+        )
+        found = tile_choice.choose(predict, cases, its_map, frequencies)
+        if found is None:
+            print(f"{folder}, {part}: no scan is larger than the grid")
+            continue
+        taken = "centre" if found["max_tiles"] == 1 else "tiles"
+        cells = [
+            f"{title} {factor * found[key]['256']:.1f} in tiles, {factor * found[key]['1']:.1f} centre"
+            for title, key, factor in (("Dice", "dice", 100), ("NLL x 1000", "nll", 1000))
+        ]
+        print(
+            f"{folder}, {len(found['subjects'])} {part}: {'; '.join(cells)}: {taken}",
+            flush=True,
+        )
+
+
+def main():
+    """Prints the lines of all runs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--cache_dir")
+    arguments = parser.parse_args()
+    for folder in map(pathlib.Path, arguments.runs):
+        study(folder, arguments)
+
+
+if __name__ == "__main__":
+    main()
