@@ -32,7 +32,9 @@ def study(folder, arguments):
             continue
         taken = "centre" if found["max_tiles"] == 1 else "tiles"
         cells = [
-            f"{title} {factor * found[key]['256']:.1f} in tiles, {factor * found[key]['1']:.1f} centre"
+            "{} {:.1f} in tiles, {:.1f} centre".format(
+                title, *(factor * v for v in found[key].values())
+            )
             for title, key, factor in (("Dice", "dice", 100), ("NLL x 1000", "nll", 1000))
         ]
         print(
