@@ -37,6 +37,8 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
             calibration_choice.load(folder, spec.settings.num_classes)[0] if finished else None
         )
         predict = inference.predictor(network)
+        if cases and not training_data.read(folder):  # of an earlier version
+            training_data.write(folder, cases["training"], spec.settings.num_classes)
         frequencies = training_data.read(folder).get("class_frequencies")
         asked = choice, coverage, old, frequencies
         record = calibration_record.make(predict, cases, spec, *asked)
