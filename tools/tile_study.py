@@ -19,13 +19,16 @@ def study(folder, arguments):
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     its_map = calibration_choice.load(folder, spec.settings.num_classes)[1]
     predict = inference.predictor(checkpoints.load_best(folder))
-    frequencies = training_data.read(folder)["class_frequencies"]
     directory = arguments.data_dir or run_folder.data_dir(flags)
-    for part in (spec.calibration_part, "test"):
-        subjects = spec.subjects(part, directory)
-        cases = cache.prepare(
-            subjects, spec.settings, arguments.cache_dir or flags["cache_dir"]
-        )
+    kept = arguments.cache_dir or flags["cache_dir"]
+    training, own, test = (
+        cache.prepare(spec.subjects(part, directory), spec.settings, kept)
+        for part in ("training", spec.calibration_part, "test")
+    )
+    frequencies = training_data.describe(training, spec.settings.num_classes)[
+        "class_frequencies"
+    ]
+    for part, cases in ((spec.calibration_part, own), ("test", test)):
         found = tile_choice.choose(predict, cases, its_map, frequencies)
         if found is None:
             print(f"{folder}, {part}: no scan is larger than the grid")
