@@ -28,10 +28,11 @@ LIDC = {
     "mL1-ACE": "l1ace",
 }
 OTHERS = {
-    "ACDC, 5": "investigations/three_runs/acdc/ntr5",
-    "ACDC, 10": "results/acdc/ntr10",
-    "hippocampus, 5": "results/nnunet/ntr5",
-    "hippocampus, 20": "results/nnunet/ntr20",
+    "LIDC, 150, four radiologists": ("results/annotators/ntr150", "scores_annotators.csv"),
+    "ACDC, 5": ("investigations/three_runs/acdc/ntr5", "scores.csv"),
+    "ACDC, 10": ("results/acdc/ntr10", "scores.csv"),
+    "hippocampus, 5": ("results/nnunet/ntr5", "scores.csv"),
+    "hippocampus, 20": ("results/nnunet/ntr20", "scores.csv"),
 }
 
 
@@ -113,8 +114,8 @@ def test_the_table_of_other_data_is_of_the_committed_scores():
     (_, *heads), _, *rows = results()[1]
     assert [name for name, *_ in rows] == list(OTHERS) and len(heads) == 6
     for name, *cells in rows:
-        pairs = (head.split(": ") for head in heads)
-        means = [mean_score(f"{OTHERS[name]}/{m.lower()}", "scores.csv", t) for t, m in pairs]
+        pairs, (folder, file) = (head.split(": ") for head in heads), OTHERS[name]
+        means = [mean_score(f"{folder}/{m.lower()}", file, title) for title, m in pairs]
         assert [cell.strip("*") for cell in cells] == means, name
 
 
