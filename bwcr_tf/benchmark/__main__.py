@@ -12,7 +12,7 @@ from absl import flags
 from bwcr_tf.system import command, files, quiet
 
 FLAGS = flags.FLAGS
-SECTIONS = ("training", "variants", "rectangle", "volumes", "startup", "fit")
+SECTIONS = ("training", "variants", "rectangle", "volumes", "prediction", "startup", "fit")
 
 
 def define_flags():
@@ -25,7 +25,9 @@ def define_flags():
     flags.DEFINE_bool("mixed_precision", False, "Time the parts and steps in mixed precision.")
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_list(
-        "sections", ["training", "volumes", "startup"], "Also: variants, rectangle, fit."
+        "sections",
+        ["training", "volumes", "startup"],
+        "Also: variants, rectangle, prediction, fit.",
     )
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
     flags.register_validator(

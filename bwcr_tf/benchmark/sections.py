@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from bwcr_tf import unet
-from bwcr_tf.benchmark import step_parts, workloads
+from bwcr_tf.benchmark import prediction_parts, step_parts, workloads
 from bwcr_tf.benchmark.fitting import fit as fit
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
@@ -158,6 +158,13 @@ def volumes(setup):
         "evaluation of 60 volumes, s": 60 * total,
         "of which metrics, s": 120 * seconds["metrics"],
     }
+
+
+def prediction(setup):
+    """What bwcr_tf.predict takes for a scan by a loaded model, without reading and writing."""
+    seconds = measure(prediction_parts.parts(setup), setup.repeats)
+    scan = "{} slices of {} x {}".format(*prediction_parts.SHAPE)
+    return {f"{scan}, {name}: prediction, s": s for name, s in seconds.items()}
 
 
 def startup(setup, subjects=8):
