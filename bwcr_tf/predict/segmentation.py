@@ -184,11 +184,12 @@ def predict_oriented(images, model, mode, max_tiles, path):
         slices, layout, model.probabilities, model.class_frequencies
     )
     if unseen:
+        seen = f"{max_tiles} tiles a slice" if max_tiles > 1 else "the model's grid"
         given = "how frequent the classes are in training"
         if len(set(model.class_frequencies)) == 1:  # of a model of an earlier version
             given = f"1 / {len(model.class_frequencies)} each"
         errors.warn(
-            f"{path}: {unseen:.1%} of the scan lie beyond {max_tiles} tiles a slice; "
+            f"{path}: {unseen:.1%} of the scan lie beyond {seen}; "
             f"there, probabilities are {given}"
         )
     return probabilities, chosen
