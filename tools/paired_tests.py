@@ -48,18 +48,23 @@ def lines(ours, others):
     """
     yield f"{'':8}{'A':>8}{'B':>8}{'A - B':>8}   [95 %]            p"
     for metric in METRICS:
-        differences = significance.subject_differences(ours[metric], others[metric])
+        one, other = ours[metric], others[metric]
+        differences = significance.subject_differences(one, other)
         if not len(differences):
             raise DataError(f"{metric}: A and B have no scored volume of a run in common")
-        common = ours[metric].keys() & others[metric].keys()
-        means = [
-            significance.mean(some[metric][key] for key in common) for some in (ours, others)
-        ]
+        means = [subject_means(*pair).mean() for pair in ((one, other), (other, one))]
         low, high = significance.bootstrap_interval(differences)
         shown = [100 * value for value in (*means, differences.mean())]
         p = significance.permutation_test(differences)
         cells = "{:8.2f}{:8.2f}{:+8.2f}".format(*shown)
         yield f"{metric:8}{cells}   [{100 * low:+.2f}, {100 * high:+.2f}]   {p:.4f}"
+
+
+def subject_means(scores, others):
+    """Mean of the scores of each subject, of the volumes and runs that are also in `others`."""
+    common = [key for key in scores.keys() & others.keys() if not math.isnan(others[key])]
+    scores = {key: scores[key] for key in common}
+    return significance.subject_differences(scores, dict.fromkeys(common, 0.0))
 
 
 def main():

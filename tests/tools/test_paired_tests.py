@@ -26,7 +26,7 @@ def test_a_subject_counts_once_and_only_in_runs_and_volumes_that_both_have(tmp_p
     found = paired_tests.scores(tmp_path / "A", "scores.csv")
     line = list(paired_tests.lines(found, paired_tests.scores(tmp_path / "B", "other.csv")))[1]
     # a: (0.2 + 0) / 2, b: 0.2, c: 0.3; of 2^3 flips of signs, two are as far from 0
-    assert line.split() == ["dice", "70.00", "52.50", "+20.00", "[+10.00,", "+30.00]", "0.2500"]
+    assert line.split() == ["dice", "70.00", "50.00", "+20.00", "[+10.00,", "+30.00]", "0.2500"]
 
 
 def test_results_without_anything_in_common_are_refused(tmp_path):
