@@ -32,35 +32,43 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     network = checkpoints.load_best(folder)
     spec = run_folder.load_spec(folder)
     if (choice, coverage) != (None, None):
-        finished = calibration_choice.finished(folder)
-        old = (
-            calibration_choice.load(folder, spec.settings.num_classes)[0] if finished else None
-        )
-        predict = inference.predictor(network)
-        if cases and not training_data.read(folder):  # of an earlier version
-            training_data.write(folder, cases["training"], spec.settings.num_classes)
-        frequencies = training_data.read(folder).get("class_frequencies")
-        asked = choice, coverage, old, frequencies
-        record = calibration_record.make(predict, cases, spec, *asked)
-        calibration_choice.save(folder, record)
+        set_calibration(folder, network, spec, choice, coverage, cases)
     record, found = calibration_choice.load(folder, spec.settings.num_classes)
-    run_flags = run_folder.read_flags(folder)
-    directory = data_dir or run_folder.data_dir(run_flags)
-    codes = manifest.class_codes(directory, folder / "saved_model")
-    description = manifest.describe(spec, run_flags, codes)
-    description["calibration"] = {
-        "kind": found.kind,
-        "weights": found.weights.tolist(),
-        "bias": found.bias.tolist(),
-    }
-    description["volumes"] = record.get("volumes")
-    description["max_tiles"] = manifest.max_tiles(record)
-    description |= training_data.read(folder)
+    description = describe_run(folder, spec, record, found, data_dir)
     network = calibrated.calibrate(network, found)
     (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map
     export(network, folder / "saved_model", description)
     model_card.write(folder)
     return record, network
+
+
+def set_calibration(folder, network, spec, choice, coverage, cases):
+    """Writes the calibration.json of a run; the arguments are those of `export_run`."""
+    num_classes, old = spec.settings.num_classes, None
+    if calibration_choice.finished(folder):
+        old, _ = calibration_choice.load(folder, num_classes)
+    if cases and not training_data.read(folder):  # of an earlier version
+        training_data.write(folder, cases["training"], num_classes)
+    asked = choice, coverage, old, training_data.read(folder).get("class_frequencies")
+    record = calibration_record.make(inference.predictor(network), cases, spec, *asked)
+    calibration_choice.save(folder, record)
+
+
+def describe_run(folder, spec, record, found, data_dir=None):
+    """What the model.json of a run says: of its data, its calibration's record and Map."""
+    run_flags = run_folder.read_flags(folder)
+    directory = data_dir or run_folder.data_dir(run_flags)
+    codes = manifest.class_codes(directory, folder / "saved_model")
+    description = manifest.describe(spec, run_flags, codes) | training_data.read(folder)
+    return description | {
+        "calibration": {
+            "kind": found.kind,
+            "weights": found.weights.tolist(),
+            "bias": found.bias.tolist(),
+        },
+        "volumes": record.get("volumes"),
+        "max_tiles": manifest.max_tiles(record),
+    }
 
 
 def export(network, folder, description):
