@@ -1,13 +1,13 @@
 """Which map of its probabilities helps a run, and which `auto` takes, as test subjects see it.
 
-    python tools/calibration_study.py RUN [RUN ...] [--unused=N] [--draws=R] [--band]
+    python tools/calibration_study.py RUN [RUN ...] [--unused=N] [--draws=R] [--objectives]
 
 For each run: what each candidate gains on held-out calibration subjects, and the scores of the test
 subjects by the network, by each candidate and by what `auto` chose; against annotator 1, and where
 there are several also against the fractions. A change has its 95 % bootstrap interval, subjects as
 the unit. Calibration subjects are those of the run; with --unused, N others that the run never saw.
 With --draws, how `auto` decides on R draws of them, and what its choices do to test subjects.
-With --band, maps are also fitted on uncertain pixels alone (see docs/calibration.md for why not).
+With --objectives, maps are also fitted on uncertain pixels alone, with classes balanced, and both.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def score(probabilities, true):
 
 
 def by_subject(found, volumes, truths):
-    """Scores [subjects, SCORES] of a Map, and the pooled error of DESIGN's trial in fractions."""
+    """Scores [subjects, SCORES] of a Map, and mean |p - fraction| over bins of p where known."""
     rows, sums = {}, []
     for (case, probabilities), true in zip(volumes, truths, strict=True):
         p = calibration.apply(found, probabilities)
@@ -72,13 +72,10 @@ def by_subject(found, volumes, truths):
         if np.ndim(true) == p.ndim:
             sums.append(truth.by_probability(p, true))
     values = np.array([np.nanmean(row, axis=0) for row in rows.values()])
-    total = {key: sum(part[key] for part in sums) for key in sums[0]} if sums else None
-    return values, total and pooled_error(total)
-
-
-def pooled_error(sums):
-    """Mean |mean p - mean fraction| over bins of p."""
-    return np.abs(sums["probability"] - sums["fraction"]).sum() / sums["count"].sum()
+    if not sums:
+        return values, None
+    total = {key: sum(part[key] for part in sums) for key in sums[0]}
+    return values, np.abs(total["probability"] - total["fraction"]).sum() / total["count"].sum()
 
 
 def line(name, values, reference, pooled):
@@ -95,12 +92,20 @@ def line(name, values, reference, pooled):
     return f"  {name:20}" + "".join(cells) + tail
 
 
-def band(subjects):
-    """{name: Sample} of the pixels whose foreground has a probability over 1 %."""
-    return {
-        name: calibration.sample(*(array[p[:, 0] < 0.99] for array in (p, targets)))
-        for name, (p, targets) in subjects.items()
-    }
+def objectives(subjects):
+    """{name: {subject: Sample}}: other pixels and weights that a map could be fitted to."""
+    parts = {}
+    for name, (p, targets) in subjects.items():
+        band, every = (calibration.sample(p[k], targets[k]) for k in (p[:, 0] < 0.99, ...))
+        parts[name] = {" in band": band, " by class": balanced(every), " both": balanced(band)}
+    return {key: {name: parts[name][key] for name in parts} for key in parts[name]}
+
+
+def balanced(pixels):
+    """A Sample in which the classes that occur have the same weight."""
+    totals = pixels.targets @ pixels.mass
+    each = np.divide(1, totals, where=totals > 0, out=np.zeros(len(totals)))
+    return pixels._replace(mass=pixels.mass * (each @ pixels.targets) / (totals > 0).sum())
 
 
 def study(folder, arguments):
@@ -118,11 +123,11 @@ def study(folder, arguments):
         )
     subjects = calibration_choice.join(predict, own)
     samples = {"": {name: calibration.sample(*pixels) for name, pixels in subjects.items()}}
-    samples |= {" in band": band(subjects)} if arguments.band else {}
+    samples |= objectives(subjects) if arguments.objectives else {}
     maps = {"network": calibration.identity(num_classes)} | {
         kind + where: calibration.fit(kind, list(found.values()))
         for where, found in samples.items()
-        for kind in calibration.PARAMETERS
+        for kind in KINDS
     }
     volumes = [(case, predict(case.image)) for case in test]
     for name, found in maps.items():
@@ -134,10 +139,8 @@ def study(folder, arguments):
     for title, true in truths.items():
         print(f"  {title:20}" + "".join(f"{name:>22}" for name in SCORES) + "  pooled")
         tables = {name: by_subject(found, volumes, true) for name, found in maps.items()}
-        tables[f"auto: {record['kind']}"] = tables[
-            "network" if record["kind"] == "none" else record["kind"]
-        ]
-        reference = tables["network"][0]
+        chosen, reference = record["kind"], tables["network"][0]
+        tables[f"auto: {chosen}"] = tables["network" if chosen == "none" else chosen]
         for name, (values, pooled) in tables.items():
             print(line(name, values, None if name == "network" else reference, pooled))
 
@@ -168,12 +171,10 @@ def draws(folder, arguments):
             found = calibration.fit(kinds[-1], list(some[1].values()))
             changes.append(np.nanmean(by_subject(found, volumes, truths)[0] - before, axis=0))
     shown = ", ".join(f"{kind} {kinds.count(kind)}" for kind in ("none", *KINDS))
-    tenths = np.percentile(slopes, [10, 50, 90])
-    print(
-        f"\n{folder}: {arguments.draws} draws of {len(names)} of {len(subjects)} unused subjects: "
-        f"{shown}"
-    )
-    print("  slope of one temperature, 10th, 50th and 90th percentile:", np.round(tenths, 2))
+    drawn = f"{arguments.draws} draws of {len(names)} of {len(subjects)} unused subjects"
+    print(f"\n{folder}: {drawn}: {shown}")
+    tenths = np.round(np.percentile(slopes, [10, 50, 90]), 2)
+    print("  slope of one temperature, 10th, 50th and 90th percentile:", tenths)
     for i, (name, (factor, decimals)) in enumerate(SCORES.items()):
         column = factor * np.array([change[i] for change in changes] or [0.0])
         print(
@@ -187,7 +188,7 @@ def main():
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--unused", type=int, default=0)
     parser.add_argument("--draws", type=int, default=0)
-    parser.add_argument("--band", action="store_true")
+    parser.add_argument("--objectives", action="store_true")
     parser.add_argument("--data_dir")
     parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
