@@ -37,8 +37,9 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
         record = calibration_choice.choose(choice, predict, own, part)
     record["tiles"] = record["volumes"] = None
     found = calibration_choice.to_map(record, spec.settings.num_classes)
-    if own and frequencies:
-        record["tiles"] = tile_choice.choose(predict, own, found, frequencies)
+    if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
+        judges = cases.get("validation") or own
+        record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)
     if coverage:
         beyond = tile_choice.beyond(record)
         maps = volume_choice.held_out_maps(found, predict, own)

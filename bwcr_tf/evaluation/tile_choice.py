@@ -9,7 +9,7 @@ from bwcr_tf.evaluation import significance, volume_estimator, volume_scans
 
 
 def choose(predict, cases, its_map, frequencies):
-    """The record of the choice: what gives the label maps of whole calibration scans more Dice.
+    """The record of the choice: what gives the label maps of whole scans more Dice.
 
     Args:
       predict, its_map: as of volume_scans.scan.

@@ -40,7 +40,7 @@ def define_flags():
         "max_tiles",
         None,
         "Most tiles of a slice, of a scan larger than the model's grid; 1: its centre alone. [the "
-        "model's: 256 or 1, by the Dice of calibration scans]",
+        "model's: 256 or 1, by the Dice of validation scans]",
         1,
     )
     flags.DEFINE_boolean(

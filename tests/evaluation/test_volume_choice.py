@@ -177,6 +177,19 @@ def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
     assert found["chosen_on"] == ["s0", "s1"]
 
 
+def test_subjects_set_aside_do_not_choose_between_tiles_and_the_centre(cases, spec):
+    parts = {"validation": cases[2:4], "calibration": cases[4:]}
+    aside = dataclasses.replace(spec, calibration=("s2", "s3", "s4", "s5"))
+    asked = "none", 0, None, (0.9, 0.1)
+    for part, found in parts.items():
+        larger = [dataclasses.replace(c, plane=c.image, plane_grid=c.grid) for c in found]
+        parts[part] = larger
+    found = calibration_record.make(predict, parts, aside, *asked)["tiles"]
+    assert found["subjects"] == ["s1"]
+    alone = calibration_record.make(predict, parts | {"validation": []}, aside, *asked)
+    assert alone["tiles"]["subjects"] == ["s2", "s3", "s4", "s5"]
+
+
 def test_test_volumes_are_held_against_annotator_1_or_their_mean_and_against_all():
     p = np.full((2, 6, 6), 0.01)
     p[0, 0, :4], p[1, 0, :2] = 0.9, 0.3  # a label of four voxels, two more from 0.3 on
