@@ -9,7 +9,7 @@ from bwcr_tf.evaluation import significance, volume_estimator, volume_scans
 
 
 def choose(predict, cases, its_map, frequencies):
-    """The record of the choice: what gives the label maps of whole scans more Dice.
+    """The record of the choice: what gives whole scans more Dice or, with the same, less NLL.
 
     Args:
       predict, its_map: as of volume_scans.scan.
@@ -33,7 +33,7 @@ def choose(predict, cases, its_map, frequencies):
         ]
     dice, nll = ({str(limit): row[i] for limit, row in table.items()} for i in range(2))
     return {
-        "max_tiles": tiles.LIMIT if dice[str(tiles.LIMIT)] >= dice["1"] else 1,
+        "max_tiles": max(table, key=lambda limit: (table[limit][0], -table[limit][1])),
         "dice": dice,
         "nll": nll,
         "subjects": list(dict.fromkeys(subjects)),

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from bwcr_tf.data import preprocess
 from bwcr_tf.system import files
 
 _IDENTITIES = np.eye(3), np.diag([-1.0, -1.0, 1.0])  # in the axes of DICOM, and of NIfTI
@@ -13,18 +14,41 @@ def describe(cases, num_classes):
     """What is kept of the training cases.
 
     Returns:
-      Dict of `class_frequencies` [C], the share of each class in the labelled pixels of the
-      network's grid, and `directions_known`: whether any scan's directions are other than the
-      identity, which is also what files say whose directions were lost.
+      Dict of `class_frequencies` [C], and `directions_known`: whether any scan's directions are
+      other than the identity, which is also what files say whose directions were lost.
     """
-    label_maps = (m for case in cases for m in case.label_maps)
-    counts = [np.bincount(m.ravel(), minlength=num_classes)[:num_classes] for m in label_maps]
-    counts = np.sum(counts, axis=0)
     known = any(not _is_identity(case.original_grid.direction) for case in cases)
     return {
-        "class_frequencies": (counts / counts.sum()).tolist(),
+        "class_frequencies": class_frequencies(cases, num_classes).tolist(),
         "directions_known": known,
     }
+
+
+def class_frequencies(cases, num_classes):
+    """Share [C] of each class in the labelled voxels beyond the network's grid.
+
+    One more scan counts as if it had the frequencies of the grid there: that five scans show
+    nothing does not mean that no scan does. Where no scan is larger, they are those of the grid.
+    """
+    within = sum(_counts(case.label_maps, num_classes) for case in cases)
+    within = within / within.sum()
+    beyond = np.array([_counts_beyond(case, num_classes) for case in cases])
+    scans = np.count_nonzero(beyond.any(axis=1))
+    if not scans:
+        return within
+    return (scans * beyond.sum(axis=0) / beyond.sum() + within) / (scans + 1)
+
+
+def _counts_beyond(case, num_classes):
+    """`_counts` of a Case's voxels that the network's grid does not hold."""
+    beyond = preprocess.outside(case.grid, case.original_grid)
+    return _counts((label_map[beyond] for label_map in case.original_label_maps), num_classes)
+
+
+def _counts(label_maps, num_classes):
+    """Pixels [C] of each class, without those that are ignored."""
+    joined = np.concatenate([label_map.ravel() for label_map in label_maps])
+    return np.bincount(joined, minlength=num_classes)[:num_classes]
 
 
 def _is_identity(direction):

@@ -48,6 +48,16 @@ def test_tiles_are_left_out_where_they_find_what_is_not_there(around, max_tiles)
     assert beyond == (FREQUENCIES if max_tiles == 1 else None)
 
 
+@pytest.mark.parametrize("foreground, max_tiles", [(0.01, 1), (0.3, 256)])
+def test_where_dice_is_the_same_the_likelihood_decides(foreground, max_tiles):
+    label_map, seen = np.zeros((8, 8)), np.full((8, 8), 0.1)
+    label_map[3:5, 3:5], seen[3:5, 3:5] = 1, 0.8
+    around = 1 - foreground, foreground
+    found = tile_choice.choose(predict, [case("a", label_map, seen)], IDENTITY, around)
+    assert found["dice"] == pytest.approx({"256": 1, "1": 1})
+    assert found["max_tiles"] == max_tiles
+
+
 def test_subjects_count_alike_and_scans_that_the_grid_holds_do_not():
     zeros, ones = np.zeros((8, 8)), np.ones((8, 8))
     cases = [case("a", zeros, 0.3 * ones)] * 3 + [case("b", zeros, 0.01 * ones)]

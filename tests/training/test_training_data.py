@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,15 @@ from bwcr_tf.training import training_data
 def case(direction, *label_maps):
     grid = preprocess.Grid((2, 2, 1), (1.0, 1.0, 1.0), (0, 0, 0), direction)
     first, *others = (np.reshape(m, (1, 2, 2)).astype(np.uint8) for m in label_maps)
-    return preprocess.Case(
-        "a", "a", None, first, None, grid, None, grid, None, np.array(others)
-    )
+    others = np.array(others)
+    return preprocess.Case("a", "a", None, first, None, grid, first, grid, None, others, others)
+
+
+def larger(case, *rows):
+    """The Case of a scan of four rows, of which the grid holds the two in the middle."""
+    grid = preprocess.Grid((2, 4, 1), (1.0, 1.0, 1.0), (0, -1, 0), DICOM)
+    whole = np.array(rows, np.uint8)[None]
+    return dataclasses.replace(case, original_grid=grid, original_label_map=whole)
 
 
 DICOM, NIFTI = (1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1)
@@ -24,6 +32,18 @@ def test_class_frequencies_are_those_of_all_annotators(tmp_path):
     ignoring = training_data.describe([*cases, case(DICOM, [4, 4, 0, 3])], 4)
     assert ignoring["class_frequencies"] == pytest.approx([10 / 14, 1 / 14, 2 / 14, 1 / 14])
     assert training_data.read(tmp_path / "none") == {}
+
+
+def test_class_frequencies_are_those_beyond_the_grid_and_of_one_more_scan():
+    cases = [case(DICOM, [0, 0, 1, 2]), case(DICOM, [0, 0, 0, 0])]
+    held = training_data.class_frequencies(cases, 4)
+    np.testing.assert_allclose(held, [6 / 8, 1 / 8, 1 / 8, 0])
+    cases[0] = larger(cases[0], (0, 0), (0, 0), (1, 2), (0, 2))
+    found = training_data.class_frequencies(cases, 4)
+    np.testing.assert_allclose(found, (np.array([3 / 4, 0, 1 / 4, 0]) + held) / 2)
+    cases[1] = larger(cases[1], (0, 0), (0, 0), (0, 0), (4, 4))  # two of four are ignored
+    found = training_data.class_frequencies(cases, 4)
+    np.testing.assert_allclose(found, (2 * np.array([5 / 6, 0, 1 / 6, 0]) + held) / 3)
 
 
 @pytest.mark.parametrize(
