@@ -127,26 +127,14 @@ def tace(probabilities, label_map, bins=BINS, threshold=0.01):
 def _adaptive_error(probability, true, bins, threshold):
     """Mean over equal-mass bins of |confidence - frequency|, bins weighed by their pixels."""
     kept = probability > threshold
-    gaps = (probability - true.astype(np.float64))[kept]
+    values = probability[kept].astype(np.float32)
+    gaps = probability[kept] - true[kept].astype(np.float64)
     if not gaps.size:
         return np.nan
-    rank = _rank(probability[kept])
-    values = probability[kept].astype(np.float32)[rank]
-    edges = np.arange(bins) * gaps.size // bins
-    edges = np.searchsorted(values, values[edges])  # the first pixel of the same probability
-    edges = np.unique(edges)  # fewer values than bins: one value each
-    return np.abs(np.add.reduceat(gaps[rank], edges)).sum() / gaps.size
-
-
-def _rank(values):
-    """Indices [N] that sort non-negative float32 values [N], equal ones in their order.
-
-    Their bits sort as they do, so one integer sort of (bits, index) replaces a stable argsort,
-    in a fifteenth of the time.
-    """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
-    keys = np.sort(bits << np.uint64(32) | np.arange(values.size, dtype=np.uint64))
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.intp)
+    firsts = np.sort(values)[np.arange(bins) * gaps.size // bins]  # the lowest of each bin
+    firsts = np.unique(firsts)  # bins of one value are one
+    sums = np.bincount(np.searchsorted(firsts, values, side="right"), gaps)
+    return np.abs(sums).sum() / gaps.size
 
 
 def _counted(probabilities, label_map):

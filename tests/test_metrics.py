@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from bwcr_tf import metrics
 
@@ -123,11 +122,6 @@ def test_scores_are_fractions_and_do_not_depend_on_pixel_order(seed, count, bins
         np.testing.assert_allclose(value, shuffled, atol=1e-9)
         assert np.all(np.isnan(value) | ((value >= 0) & (value <= 1)))
     assert 0 <= metrics.brier(p, labels) <= 2 and metrics.nll(p, labels) >= 0
-
-
-@given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(0, 1, width=32)))
-def test_ranks_are_those_of_a_stable_sort(values):
-    np.testing.assert_array_equal(metrics._rank(values), np.argsort(values, kind="stable"))
 
 
 def with_ignored(seed, classes=3, shape=(3, 8, 9)):
