@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import metrics
-from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data import grids, scans
 from bwcr_tf.evaluation import significance
 from bwcr_tf.predict import segmentation
 from bwcr_tf.system.progress import Progress
@@ -27,7 +27,7 @@ def resampled(image, factor):
     """The scan on pixels `factor` times as large."""
     x, y, z = image.GetSpacing()
     width, height, depth = image.GetSize()
-    grid = preprocess.Grid(
+    grid = grids.Grid(
         (int(width / factor), int(height / factor), depth),
         (x * factor, y * factor, z),
         image.GetOrigin(),
@@ -39,8 +39,8 @@ def resampled(image, factor):
 
 def segment(image, model, original):
     """Label map [Z, Y, X] of a scan on the grid of `original`, the same scan as it was."""
-    grids = preprocess.Grid.of(image), preprocess.Grid.of(original)
-    return preprocess.restore(segmentation.predict([image], model), *grids).argmax(axis=-1)
+    pair = grids.Grid.of(image), grids.Grid.of(original)
+    return grids.restore(segmentation.predict([image], model), *pair).argmax(axis=-1)
 
 
 def compare(path, model):

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import tensorflow as tf
 
 from bwcr_tf import affine, boundary, pipeline, unet
-from bwcr_tf.data import normalization, preprocess
+from bwcr_tf.data import grids, normalization, preprocess
 from bwcr_tf.evaluation import analysis, inference
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.trainer import Trainer
@@ -110,15 +110,15 @@ def make_case(settings):
     label = sitk.GetImageFromArray(heart.label_map)
     image.SetSpacing(heart.spacing_mm)
     label.SetSpacing(heart.spacing_mm)
-    grid, original = preprocess.network_grid(image, settings), preprocess.Grid.of(image)
+    grid, original = grids.network_grid(image, settings), grids.Grid.of(image)
     plain = dataclasses.replace(settings, n4_shrink=0)
-    slices = preprocess.resample(normalization.normalize(image, plain), grid)
-    label_map = preprocess.resample(label, grid, sitk.sitkNearestNeighbor)
+    slices = grids.resample(normalization.normalize(image, plain), grid)
+    label_map = grids.resample(label, grid, sitk.sitkNearestNeighbor)
     distance = np.stack([boundary.distance(m, NUM_CLASSES) for m in label_map])
     case = preprocess.Case(
         "v", "s", slices, label_map, distance, grid, heart.label_map, original
     )
-    return image, preprocess.restore(heart.probabilities, original, grid), case
+    return image, grids.restore(heart.probabilities, original, grid), case
 
 
 def volume_parts(setup):
@@ -131,7 +131,7 @@ def volume_parts(setup):
     return {
         "N4": lambda: normalization.correct_bias(image, settings.n4_shrink),
         "preprocessing apart from N4": lambda: (
-            preprocess.resample(normalization.normalize(image, plain), case.grid),
+            grids.resample(normalization.normalize(image, plain), case.grid),
             [boundary.distance(m, NUM_CLASSES) for m in case.label_map],
         ),
         "prediction": lambda: predict(case.image),

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from bwcr_tf.data import preprocess, shifts
+from bwcr_tf.data import grids, preprocess, shifts
 from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
@@ -81,7 +81,7 @@ def _make_missing(jobs, cases, workers):
 
 def _check_planes(cases, settings):
     """Warns of cases of which the slices seem to be cut in another plane than the model's."""
-    found = [case.name for case in cases if preprocess.cut_across(case.original_grid, settings)]
+    found = [case.name for case in cases if grids.cut_across(case.original_grid, settings)]
     if found:
         errors.warn(
             f"{len(found)} of {len(cases)} volumes are cut across their slices where the model's "
@@ -111,9 +111,7 @@ def save_case(case, path):
     """Writes a case as the .npz `path`."""
     arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
     arrays = {
-        name: json.dumps(dataclasses.astuple(value))
-        if isinstance(value, preprocess.Grid)
-        else value
+        name: json.dumps(dataclasses.astuple(value)) if isinstance(value, grids.Grid) else value
         for name, value in arrays.items()
         if value is not None
     }
@@ -127,7 +125,7 @@ def load_case(path):
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
         for name in {"grid", "original_grid", "plane_grid"} & arrays.keys():
-            arrays[name] = preprocess.Grid(*map(tuple, json.loads(str(arrays[name]))))
+            arrays[name] = grids.Grid(*map(tuple, json.loads(str(arrays[name]))))
         return preprocess.Case(
             **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
         )

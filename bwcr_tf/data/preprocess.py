@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf import boundary
-from bwcr_tf.data import channels, scans, shifts, tiles
+from bwcr_tf.data import channels, grids, scans, shifts
 from bwcr_tf.data.grids import Grid
 from bwcr_tf.data.normalization import normalize
 from bwcr_tf.data.settings import Settings
@@ -71,87 +71,10 @@ class Case:
         return [self.original_label_map, *self.other_original_label_maps]
 
 
-def network_grid(image, settings, shape=None):
-    """The Grid that `image` is resampled to: same centre in plane, slices untouched.
-
-    `shape` (rows, columns) is that of another grid than the network's, around the same centre.
-    """
-    oriented = sitk.DICOMOrient(image, settings.orientation)
-    width, height, depth = oriented.GetSize()
-    rows, columns = shape or settings.shape
-    spacing = (settings.pixel_mm, settings.pixel_mm, oriented.GetSpacing()[2])
-    center = oriented.TransformContinuousIndexToPhysicalPoint(
-        ((width - 1) / 2, (height - 1) / 2, 0)
-    )
-    axes = np.reshape(oriented.GetDirection(), (3, 3))
-    half_mm = [(side - 1) / 2 * settings.pixel_mm for side in (columns, rows)]
-    origin = np.array(center) - axes @ (*half_mm, 0)
-    return Grid((columns, rows, depth), spacing, tuple(origin), oriented.GetDirection())
-
-
-def plane_grid(image, settings, limit=tiles.LIMIT):
-    """The Grid of tiles of the network's size over `image`, and whether they cover all of it."""
-    oriented = sitk.DICOMOrient(image, settings.orientation)
-    sizes, spacings_mm = (
-        np.array(found[1::-1]) for found in (oriented.GetSize(), oriented.GetSpacing())
-    )
-    extents = (sizes - 1) * spacings_mm / settings.pixel_mm
-    shape, whole = tiles.plan(extents, settings.shape, limit)
-    return network_grid(image, settings, shape), whole
-
-
-def cut_across(grid, settings):
-    """Spacings in mm of the model's pixels on a Grid, if one is over twice the other, or None.
-
-    The slices then seem to be cut in another plane than the model's.
-    """
-    single = dataclasses.replace(grid, size=(1, 1, 1)).blank()
-    x, y, _ = sitk.DICOMOrient(single, settings.orientation).GetSpacing()
-    return (x, y) if max(x, y) > 2 * min(x, y) else None
-
-
-def resample(image, grid, interpolator=sitk.sitkLinear):
-    """Array [Z, H, W] (or with a class axis) of `image` on `grid`, zero outside of it."""
-    image = sitk.Resample(image, grid.blank(), sitk.Transform(), interpolator, 0.0)
-    return sitk.GetArrayFromImage(image)
-
-
-def network_image(images, settings, grid):
-    """Array [Z, H, W, K] in [0, 1] on `grid`, of the K sitk.Images of `channels.read`."""
-    return on_grid(normalized(images, settings), grid)
-
-
 def normalized(images, settings):
     """The sitk.Images of `channels.read` with intensities in [0, 1]; N4 may turn their axes."""
     pairs = zip(images, settings.windows, strict=True)
     return [normalize(image, settings, window) for image, window in pairs]
-
-
-def on_grid(images, grid):
-    """Array [Z, H, W, K] of K sitk.Images on `grid`."""
-    return np.stack([resample(image, grid) for image in images], axis=-1)
-
-
-def restore(probabilities, grid, original_grid):
-    """Probabilities [Z, H, W, C] on `grid`, linearly resampled to the original grid.
-
-    What the crop cut off is background.
-    """
-    restored = np.empty((*original_grid.size[::-1], probabilities.shape[-1]), np.float32)
-    for c in range(1, probabilities.shape[-1]):  # one at a time, for memory
-        image = grid.place(sitk.GetImageFromArray(np.ascontiguousarray(probabilities[..., c])))
-        grids = image, original_grid.blank()
-        found = sitk.Resample(*grids, sitk.Transform(), sitk.sitkLinear, 0.0)
-        restored[..., c] = sitk.GetArrayViewFromImage(found)
-        del found  # before the next is made; a view does not keep it
-    for plane in restored:
-        plane[..., 0] = 1 - plane[..., 1:].sum(axis=-1)
-    return restored
-
-
-def outside(grid, target):
-    """Which voxels [Z, Y, X] of the Grid `target` lie beyond another one."""
-    return resample(grid.blank() + 1, target, sitk.sitkNearestNeighbor) == 0
 
 
 def preprocess(volume, settings, subject="", shift=None):
@@ -170,14 +93,16 @@ def preprocess(volume, settings, subject="", shift=None):
     num_classes, place = settings.num_classes, volume.image.is_dir()
     how = num_classes, place, volume.ignore
     labels = [scans.read_label(path, image, *how) for path in volume.labels]
-    grid, (around, _) = network_grid(image, settings), plane_grid(image, settings)
+    grid, (around, _) = grids.network_grid(image, settings), grids.plane_grid(image, settings)
     scaled = normalized(images, settings)
-    label_map, *others = (resample(label, grid, sitk.sitkNearestNeighbor) for label in labels)
+    label_map, *others = (
+        grids.resample(label, grid, sitk.sitkNearestNeighbor) for label in labels
+    )
     original_label_map, *original_others = map(sitk.GetArrayFromImage, labels)
     return Case(
         name=volume.name,
         subject=subject,
-        image=on_grid(scaled, grid),
+        image=grids.on_grid(scaled, grid),
         label_map=label_map,
         distance=np.stack([boundary.distance(m, num_classes) for m in label_map]),
         grid=grid,
@@ -186,7 +111,7 @@ def preprocess(volume, settings, subject="", shift=None):
         true_probabilities=_true_probabilities(volume, image, grid, num_classes),
         other_label_maps=np.array(others),
         other_original_label_maps=np.array(original_others),
-        plane=on_grid(scaled, around) if around != grid else None,
+        plane=grids.on_grid(scaled, around) if around != grid else None,
         plane_grid=around if around != grid else None,
     )
 
@@ -196,4 +121,4 @@ def _true_probabilities(volume, image, grid, num_classes):
     if volume.true_probabilities is None:
         return None
     found = scans.read_probabilities(volume.true_probabilities, image, num_classes)
-    return restore(sitk.GetArrayFromImage(found), Grid.of(image), grid)
+    return grids.restore(sitk.GetArrayFromImage(found), Grid.of(image), grid)

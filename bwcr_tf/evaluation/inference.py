@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bwcr_tf import metrics
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids
 from bwcr_tf.evaluation import significance
 
 _PIXELS = 2**19  # of a batch, at most
@@ -34,7 +34,7 @@ def in_batches(function, slices):
 
 def restore(probabilities, case):
     """Probabilities [Z, Y, X, C] on the case's original grid, from those on `case.grid`."""
-    return preprocess.restore(probabilities, case.grid, case.original_grid)
+    return grids.restore(probabilities, case.grid, case.original_grid)
 
 
 def segment(probabilities, case):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bwcr_tf.data import preprocess, tiles
+from bwcr_tf.data import grids, preprocess, tiles
 from bwcr_tf.evaluation import calibration
 
 
@@ -13,7 +13,7 @@ class Scan(NamedTuple):
 
     subject: str
     network_probabilities: np.ndarray  # [Z, h, w, C]
-    grid: preprocess.Grid  # which these are on: the network's, or that of `case.whole`
+    grid: grids.Grid  # which these are on: the network's, or that of `case.whole`
     case: preprocess.Case
     beyond: tuple | None = None  # [C], of voxels beyond the grid, where it does not hold all
 
@@ -22,10 +22,10 @@ class Scan(NamedTuple):
 
         Ignored voxels are background for certain, in the label as in the probabilities.
         """
-        grids = self.grid, self.case.original_grid
-        own = np.clip(preprocess.restore(self.network_probabilities, *grids), 0, 1)
+        pair = self.grid, self.case.original_grid
+        own = np.clip(grids.restore(self.network_probabilities, *pair), 0, 1)
         if self.beyond:
-            own[preprocess.outside(*grids)] = self.beyond
+            own[grids.outside(*pair)] = self.beyond
         num_classes = own.shape[-1]
         own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
         return own

@@ -98,7 +98,7 @@ def _percentiles(image):
 def interpolation(count, source_count, step):
     """Matrix [count, source_count] of linear interpolation between two grids of one centre.
 
-    `step` is the spacing in source pixels. Zero outside of the source, as preprocess.resample.
+    `step` is the spacing in source pixels. Zero outside of the source, as grids.resample.
     """
     center, source_center = (tf.cast(n - 1, tf.float32) / 2 for n in (count, source_count))
     position = (tf.range(count, dtype=tf.float32) - center) * step + source_center

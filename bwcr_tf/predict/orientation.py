@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bwcr_tf.data import preprocess, scans
+from bwcr_tf.data import grids, scans
 from bwcr_tf.predict import page
 from bwcr_tf.system import errors
 
@@ -39,7 +39,7 @@ def choose(image, normalized, model, mode, path):
     lost, stored = model.directions_known is False, scans.orientation(image)
     plane = stored if lost and not same_slices(stored, header) else header
     codes = [header, *in_plane(plane)]
-    found = uncertainties(normalized, preprocess.Grid.of(image), model, codes)
+    found = uncertainties(normalized, grids.Grid.of(image), model, codes)
     best = min(found, key=found.get)
     if best == header:
         return header
@@ -57,7 +57,7 @@ def choose(image, normalized, model, mode, path):
 
 def check_plane(image, settings, mode, path):
     """Warns where the slices of a scan seem to be cut in another plane than the model's."""
-    if mm := preprocess.cut_across(preprocess.Grid.of(image), settings):
+    if mm := grids.cut_across(grids.Grid.of(image), settings):
         advice = "expected slices that are cut as the model's were"
         if mode != "stored":
             advice = (
@@ -101,12 +101,10 @@ def uncertainties(normalized, own, model, codes):
 def _few_slices(normalized, own, settings, code):
     """SLICES slices [N, S, S, K] of a scan in an orientation, S being the network's longer side."""
     settings = dataclasses.replace(settings, orientation=code)
-    grid = preprocess.network_grid(own.blank(), settings, (max(settings.shape),) * 2)
+    grid = grids.network_grid(own.blank(), settings, (max(settings.shape),) * 2)
     count = grid.size[2]
     chosen = np.unique(np.linspace(0, count - 1, SLICES + 2).round().astype(int)[1:-1])
-    return np.concatenate(
-        [preprocess.on_grid(normalized, grid.slab(z, 1)) for z in chosen.tolist()]
-    )
+    return np.concatenate([grids.on_grid(normalized, grid.slab(z, 1)) for z in chosen.tolist()])
 
 
 def _cropped(slices, settings):

@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 from scipy import special
 
-from bwcr_tf.data import formats, nifti, preprocess
+from bwcr_tf.data import formats, grids, nifti
 from bwcr_tf.predict import image_files
 from bwcr_tf.system.errors import DataError
 
@@ -37,7 +37,7 @@ def write(output, name, suffix, probabilities, image, header=None):
     They lie where `image` does, and, where the scan is NIfTI with `header`, exactly as it says:
     with its sform, qform, codes and units.
     """
-    grid = preprocess.Grid.of(image)
+    grid = grids.Grid.of(image)
     arrays = {
         "labels": label_map(probabilities),
         "probabilities": np.moveaxis(probabilities, -1, 0),

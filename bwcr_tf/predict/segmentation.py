@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.data import channels, normalization, preprocess, tiles
+from bwcr_tf.data import channels, grids, normalization, preprocess, tiles
 from bwcr_tf.evaluation import volume_choice
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import (
@@ -177,8 +177,8 @@ def predict_oriented(images, model, mode, max_tiles, path):
     if not orientation.same_slices(code, chosen):
         normalized = preprocess.normalized(images, settings)
     max_tiles = max_tiles or model.max_tiles
-    layout = whole_scan.plan(preprocess.Grid.of(image), settings, max_tiles)
-    slices = preprocess.on_grid(normalized, layout.grid)
+    layout = whole_scan.plan(grids.Grid.of(image), settings, max_tiles)
+    slices = grids.on_grid(normalized, layout.grid)
     del normalized
     probabilities, unseen = whole_scan.predict(
         slices, layout, model.probabilities, model.class_frequencies

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from bwcr_tf.data import preprocess, scans, tiles
+from bwcr_tf.data import grids, scans, tiles
 from bwcr_tf.evaluation import inference
 
 _BLOCK = 2**23  # probabilities of as many slices as have so many numbers are blended at a time
@@ -17,16 +17,16 @@ class Layout(NamedTuple):
 
     tile: tuple[int, int]  # rows, columns
     whole: bool  # whether the tiles cover the scan
-    grid: preprocess.Grid  # of all tiles
-    own: preprocess.Grid  # of the scan
-    oriented: preprocess.Grid  # of the scan in the model's orientation
+    grid: grids.Grid  # of all tiles
+    own: grids.Grid  # of the scan
+    oriented: grids.Grid  # of the scan in the model's orientation
     orientation: str  # code of the model's
 
 
 def plan(own, settings, max_tiles=tiles.LIMIT):
     """The Layout of a scan on the Grid `own`, with at most `max_tiles` tiles of a slice."""
-    oriented = preprocess.Grid.of(sitk.DICOMOrient(own.blank(), settings.orientation))
-    grid, whole = preprocess.plane_grid(own.blank(), settings, max_tiles)
+    oriented = grids.Grid.of(sitk.DICOMOrient(own.blank(), settings.orientation))
+    grid, whole = grids.plane_grid(own.blank(), settings, max_tiles)
     return Layout(settings.shape, whole, grid, own, oriented, settings.orientation)
 
 
@@ -52,9 +52,9 @@ def predict(slices, layout, function, frequencies):
     for start in range(0, len(slices), count):
         block = tiles.blend(network, slices[start : start + count], tile)
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]
-        restored = preprocess.restore(block, *pair)
+        restored = grids.restore(block, *pair)
         if not whole:
-            outside = preprocess.outside(*pair)
+            outside = grids.outside(*pair)
             restored[outside] = frequencies
             unseen += np.count_nonzero(outside)
         np.clip(restored, 0, 1, out=target[start : start + count])

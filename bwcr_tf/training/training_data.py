@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids
 from bwcr_tf.system import files
 
 _IDENTITIES = np.eye(3), np.diag([-1.0, -1.0, 1.0])  # in the axes of DICOM, and of NIfTI
@@ -41,7 +41,7 @@ def class_frequencies(cases, num_classes):
 
 def _counts_beyond(case, num_classes):
     """`_counts` of a Case's voxels that the network's grid does not hold."""
-    beyond = preprocess.outside(case.grid, case.original_grid)
+    beyond = grids.outside(case.grid, case.original_grid)
     return _counts((label_map[beyond] for label_map in case.original_label_maps), num_classes)
 
 

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, shared, write_annotated, write_image
 
-from bwcr_tf.data import cache, datasets, preprocess, splits
+from bwcr_tf.data import cache, datasets, grids, preprocess, splits
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.system.errors import DataError
 
@@ -164,7 +164,7 @@ def test_all_annotations_survive_the_cache_and_are_part_of_its_key(tmp_path):
         ):
             label = sitk.ReadImage(path)
             np.testing.assert_array_equal(original, sitk.GetArrayFromImage(label))
-            expected = preprocess.resample(label, case.grid, sitk.sitkNearestNeighbor)
+            expected = grids.resample(label, case.grid, sitk.sitkNearestNeighbor)
             np.testing.assert_array_equal(found, expected)
     key = cache._key(subjects[0].volumes[0], SETTINGS)
     write_image(subjects[0].volumes[0].labels[2], heart(1)[1])

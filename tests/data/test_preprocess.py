@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from conftest import heart
 from scipy import ndimage
 
-from bwcr_tf.data import datasets, normalization, preprocess
+from bwcr_tf.data import datasets, grids, normalization, preprocess
 from bwcr_tf.data.preprocess import Settings
 from bwcr_tf.data.subjects import Collection, Subject, Volume
 
@@ -37,7 +37,7 @@ def test_resampling_equals_scipy_and_is_zero_outside(size):
     settings = dataclasses.replace(SETTINGS, size=size)
     array, spacing = heart(3)[0].astype(float), (1.5, 1.25, 8.0)
     image = volume(array, spacing)
-    found = preprocess.resample(image, preprocess.network_grid(image, settings))
+    found = grids.resample(image, grids.network_grid(image, settings))
     expected, (y, x) = expected_resampling(array, spacing, settings)
     outside = (y < -0.5) | (y > 39.5) | (x < -0.5) | (x > 43.5)
     np.testing.assert_allclose(found[:, ~outside], expected[:, ~outside], rtol=1e-4, atol=1e-2)
@@ -46,7 +46,7 @@ def test_resampling_equals_scipy_and_is_zero_outside(size):
 
 def test_grid_leaves_slices_untouched():
     image = volume(heart(3)[0])
-    grid = preprocess.network_grid(image, SETTINGS)
+    grid = grids.network_grid(image, SETTINGS)
     assert grid.size == (32, 32, 3) and grid.spacing_mm == (2.1, 2.1, 8.0)
     assert grid.origin[2] == 5.0
 
@@ -84,17 +84,15 @@ def test_restore_undoes_resampling_of_smooth_probabilities():
     settings = dataclasses.replace(
         SETTINGS, size=(48, 64), pixel_mm=1.3
     )  # covers the whole image
-    grid = preprocess.network_grid(image, settings)
+    grid = grids.network_grid(image, settings)
     on_grid = np.stack(
         [
-            preprocess.resample(
-                preprocess.Grid.of(image).place(sitk.GetImageFromArray(q)), grid
-            )
+            grids.resample(grids.Grid.of(image).place(sitk.GetImageFromArray(q)), grid)
             for q in (1 - p, p)
         ],
         axis=-1,
     ).astype(np.float32)
-    restored = preprocess.restore(on_grid, grid, preprocess.Grid.of(image))
+    restored = grids.restore(on_grid, grid, grids.Grid.of(image))
     assert restored.shape == (3, 40, 44, 2)
     np.testing.assert_allclose(restored[:, 2:-2, 2:-2, 1], p[:, 2:-2, 2:-2], atol=0.01)
     np.testing.assert_allclose(restored.sum(-1), 1, atol=1e-6)
@@ -102,10 +100,10 @@ def test_restore_undoes_resampling_of_smooth_probabilities():
 
 def test_what_the_crop_cut_off_is_background():
     image = volume(np.zeros((3, 40, 44)), (3.0, 3.0, 8.0))
-    grid = preprocess.network_grid(image, SETTINGS)
+    grid = grids.network_grid(image, SETTINGS)
     p = np.zeros((3, 32, 32, 2), np.float32)
     p[..., 1] = 1
-    restored = preprocess.restore(p, grid, preprocess.Grid.of(image))
+    restored = grids.restore(p, grid, grids.Grid.of(image))
     assert restored[0, 0, 0, 0] == 1 and restored[0, 20, 22, 1] == 1
 
 
@@ -115,8 +113,8 @@ def test_another_orientation_gives_the_same_network_image():
     assert flipped.GetDirection() != image.GetDirection()
     for settings in (SETTINGS, dataclasses.replace(SETTINGS, n4_shrink=2)):
         first, second = (
-            preprocess.resample(
-                normalization.normalize(i, settings), preprocess.network_grid(i, settings)
+            grids.resample(
+                normalization.normalize(i, settings), grids.network_grid(i, settings)
             )
             for i in (image, flipped)
         )

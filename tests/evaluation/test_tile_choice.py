@@ -3,13 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids, preprocess
 from bwcr_tf.evaluation import calibration, tile_choice
 
 AXES = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 SMALL, LARGE = (
-    preprocess.Grid((n, n, 1), (1, 1, 1), (first, first, 0), AXES)
-    for n, first in ((4, 2), (8, 0))
+    grids.Grid((n, n, 1), (1, 1, 1), (first, first, 0), AXES) for n, first in ((4, 2), (8, 0))
 )
 FREQUENCIES = (0.9, 0.1)
 IDENTITY = calibration.identity(2)

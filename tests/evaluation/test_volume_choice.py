@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids, preprocess
 from bwcr_tf.evaluation import (
     calibration,
     calibration_record,
@@ -16,7 +16,7 @@ from bwcr_tf.evaluation import (
 )
 from bwcr_tf.training import run_folder
 
-GRID = preprocess.Grid((6, 6, 2), (1, 1, 10), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # 0.01 ml
+GRID = grids.Grid((6, 6, 2), (1, 1, 10), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # 0.01 ml
 LV = ("LV",)
 
 

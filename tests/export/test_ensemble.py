@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bwcr_tf import unet
-from bwcr_tf.data import cache, preprocess, scans
+from bwcr_tf.data import cache, grids, preprocess, scans
 from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import calibration, calibration_choice
 from bwcr_tf.export import ensemble, labelled, saved_model
@@ -178,7 +178,7 @@ def test_ensemble_is_calibrated_exported_scored_reported_and_predicts(
     case = cases[0]
     mean = np.mean([softmax(network, case.image) for network in networks[1:]], axis=0)
     mapped = calibration.apply(found[1], mean)
-    expected = preprocess.restore(mapped, case.grid, case.original_grid)
+    expected = grids.restore(mapped, case.grid, case.original_grid)
     np.testing.assert_allclose(p, expected, atol=1e-5)
 
 

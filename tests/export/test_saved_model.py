@@ -11,7 +11,7 @@ import tensorflow as tf
 from conftest import heart
 
 from bwcr_tf import unet
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids, preprocess
 from bwcr_tf.evaluation import calibration, calibration_choice
 from bwcr_tf.export import __main__ as export
 from bwcr_tf.export import calibrated, manifest, saved_model
@@ -71,11 +71,11 @@ def raw_scan(shape, spacing):
 def test_slices_signature_equals_preprocessing_without_n4(shape, spacing, network, served):
     settings = preprocess.Settings(3, SHAPE, PIXEL_MM, n4_shrink=0)
     image = raw_scan(shape, spacing)
-    grid = preprocess.network_grid(image, settings)
-    slices = preprocess.resample(preprocess.normalize(image, settings), grid)
+    grid = grids.network_grid(image, settings)
+    slices = grids.resample(preprocess.normalize(image, settings), grid)
     p = tf.nn.softmax(network(slices[..., None], training=False)).numpy()
-    expected = preprocess.restore(p, grid, preprocess.Grid.of(image))
-    seen = preprocess.resample(grid.blank() + 1, preprocess.Grid.of(image))
+    expected = grids.restore(p, grid, grids.Grid.of(image))
+    seen = grids.resample(grid.blank() + 1, grids.Grid.of(image))
     expected[seen == 0] = DESCRIPTION["class_frequencies"]
     found = served.signatures["slices"](
         image=tf.constant(sitk.GetArrayFromImage(image)),

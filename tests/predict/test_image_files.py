@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids
 from bwcr_tf.predict import image_files
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha")
@@ -52,7 +52,7 @@ def test_files_are_what_itk_writes(what, ending, tmp_path):
     array = ARRAYS[what]
     expected = itk_image(array)
     sitk.WriteImage(expected, tmp_path / f"itk{ending}", useCompression=True)
-    grid = preprocess.Grid.of(itk_image(array if array.ndim == 3 else array[0]))
+    grid = grids.Grid.of(itk_image(array if array.ndim == 3 else array[0]))
     path = tmp_path / f"own{ending}"
     image_files.write(path, array, grid)
     assert parts(path) == parts(tmp_path / f"itk{ending}")
@@ -65,7 +65,7 @@ def test_files_are_what_itk_writes(what, ending, tmp_path):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_strided_array_is_written_as_its_copy(ending, tmp_path):
     array = np.moveaxis(np.random.default_rng(4).random((3, 5, 7, 2), np.float32), -1, 0)
-    grid = preprocess.Grid.of(itk_image(array[0]))
+    grid = grids.Grid.of(itk_image(array[0]))
     image_files.write(tmp_path / f"a{ending}", array, grid)
     found = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / f"a{ending}"))
     np.testing.assert_array_equal(found, array)

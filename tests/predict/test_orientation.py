@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import heart, write_image
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids, preprocess
 from bwcr_tf.predict import orientation, segmentation
 
 SETTINGS = preprocess.Settings(num_classes=2, size=(32, 48), pixel_mm=1.5, n4_shrink=0)
@@ -80,7 +80,7 @@ def test_the_eight_orientations_keep_the_slices():
 def test_search_finds_how_a_scan_is_held_and_its_output_lies_where_it_does(code, capsys):
     image = held(code)
     found, taken = segmentation.predict_oriented([image], model(True), "search", 9, "scan")
-    place = preprocess.Grid.of(image).place
+    place = grids.Grid.of(image).place
     foreground = place(sitk.GetImageFromArray(np.ascontiguousarray(found[..., 1])))
     expected = sitk.GetArrayFromImage(image) > 50
     np.testing.assert_array_equal(sitk.GetArrayFromImage(foreground) > 0.5, expected)

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from conftest import ROOT, dicom_tags, heart, write_image
 from scipy import ndimage, special
 
-from bwcr_tf.data import channels, preprocess, scans
+from bwcr_tf.data import channels, grids, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans
 from bwcr_tf.export import manifest
@@ -170,7 +170,7 @@ def test_at_45_degrees_each_voxel_has_the_probabilities_of_the_network_there(axi
         i, j = {0, 1, 2} - {axis}
         direction[i, i], direction[i, j] = np.sqrt(0.5) * signs[0], np.sqrt(0.5) * signs[1]
         direction[j, i], direction[j, j] = -direction[i, j], direction[i, i]
-        grid = preprocess.Grid(array.shape, (1.5,) * 3, (1, 2, 3), tuple(direction.ravel()))
+        grid = grids.Grid(array.shape, (1.5,) * 3, (1, 2, 3), tuple(direction.ravel()))
         image, indices = (grid.place(sitk.GetImageFromArray(a)) for a in (array, where))
         oriented = sitk.GetArrayFromImage(sitk.DICOMOrient(image, code))
         scaled = np.pad(np.clip((oriented - low) / (high - low), 0, 1), ((0,), (18,), (18,)))
@@ -186,13 +186,13 @@ def test_resampled_scan_gives_the_same_segmentation(model):
     array = np.kron(heart(1)[0], np.ones((1, 4, 4), np.float32))
     fine = sitk.GetImageFromArray(ndimage.gaussian_filter(array, (0, 8, 8)))
     fine.SetSpacing((0.375, 0.375, 8.0))
-    grid = preprocess.Grid((120, 90, 3), (0.53, 0.65, 8.0), (0.3, 0.4, 0), fine.GetDirection())
+    grid = grids.Grid((120, 90, 3), (0.53, 0.65, 8.0), (0.3, 0.4, 0), fine.GetDirection())
     coarse = sitk.Resample(
         fine, grid.blank(), sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32
     )
-    grids = preprocess.Grid.of(coarse), preprocess.Grid.of(fine)
-    restored = preprocess.restore(segmentation.predict([coarse], model), *grids)
-    found = grids[1].place(sitk.GetImageFromArray(restored.argmax(-1).astype(np.uint8)))
+    pair = grids.Grid.of(coarse), grids.Grid.of(fine)
+    restored = grids.restore(segmentation.predict([coarse], model), *pair)
+    found = pair[1].place(sitk.GetImageFromArray(restored.argmax(-1).astype(np.uint8)))
     assert overlap(found, label_map(fine, model)) >= 0.97
 
 
@@ -232,7 +232,7 @@ def test_a_scan_larger_than_the_grid_is_predicted_all_over(
     turned = sitk.DICOMOrient(image, code) if code else image
     found = segmentation.predict([turned], model)
     if code:
-        place = preprocess.Grid.of(turned).place
+        place = grids.Grid.of(turned).place
         parts = [
             place(sitk.GetImageFromArray(np.ascontiguousarray(found[..., c]))) for c in range(4)
         ]

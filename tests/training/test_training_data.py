@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import grids, preprocess
 from bwcr_tf.training import training_data
 
 
 def case(direction, *label_maps):
-    grid = preprocess.Grid((2, 2, 1), (1.0, 1.0, 1.0), (0, 0, 0), direction)
+    grid = grids.Grid((2, 2, 1), (1.0, 1.0, 1.0), (0, 0, 0), direction)
     first, *others = (np.reshape(m, (1, 2, 2)).astype(np.uint8) for m in label_maps)
     others = np.array(others)
     return preprocess.Case("a", "a", None, first, None, grid, first, grid, None, others, others)
@@ -16,7 +16,7 @@ def case(direction, *label_maps):
 
 def larger(case, *rows):
     """The Case of a scan of four rows, of which the grid holds the two in the middle."""
-    grid = preprocess.Grid((2, 4, 1), (1.0, 1.0, 1.0), (0, -1, 0), DICOM)
+    grid = grids.Grid((2, 4, 1), (1.0, 1.0, 1.0), (0, -1, 0), DICOM)
     whole = np.array(rows, np.uint8)[None]
     return dataclasses.replace(case, original_grid=grid, original_label_map=whole)
 
