@@ -40,6 +40,28 @@ def test_hd95_of_one_slice_is_that_of_its_contours():
     assert metrics.hd95(prediction, label_map, 2, (5.0, 1.0, 1.0))[0] == pytest.approx(6.0)
 
 
+def brute_force_hd95(prediction, label_map, spacing_mm):
+    """Surfaces by the six neighbours of each voxel, and all distances between them."""
+    surfaces = []
+    for mask in (prediction, label_map):
+        padded = np.pad(mask, 1)
+        rolled = [np.roll(padded, step, axis) for axis in range(3) for step in (-1, 1)]
+        inner = np.logical_and.reduce(rolled)[1:-1, 1:-1, 1:-1]
+        surfaces.append(np.argwhere(mask & ~inner) * spacing_mm)
+    gaps = np.linalg.norm(surfaces[0][:, None] - surfaces[1][None], axis=-1)
+    return max(np.percentile(gaps.min(axis=axis), 95) for axis in (0, 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hd95_of_a_prediction_far_beyond_the_label_equals_all_distances(seed):
+    rng = np.random.default_rng(seed)
+    label_map, prediction = rng.random((2, 4, 12, 14)) < 0.8
+    label_map[:, :, 5:], prediction[1:], prediction[:, :3] = False, False, False
+    for pair in ((prediction, label_map), (label_map, prediction)):
+        found = metrics.hd95(*(mask.astype(int) for mask in pair), 2, (5.0, 1.0, 2.0))
+        assert found[0] == pytest.approx(brute_force_hd95(*pair, (5.0, 1.0, 2.0)))
+
+
 def test_ece_equals_torchmetrics_and_netcal():
     assert metrics.ece(P, LABELS, foreground=False) == pytest.approx(
         GOLDEN["ece_netcal"], abs=1e-7
@@ -108,6 +130,17 @@ def test_tace_by_hand_in_two_bins():
     probabilities, labels = two_class([0.2, 0.4, 0.6, 0.8, 0.005], [0, 1, 1, 1, 0])
     # bins {0.2, 0.4} and {0.6, 0.8}: |0.3 - 0.5| and |0.7 - 1|; 0.005 is under the threshold
     assert metrics.tace(probabilities, labels, bins=2)[0] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_a_probability_at_the_threshold_is_under_it():
+    probabilities, labels = two_class([0.25, 0.75], [0, 1])
+    assert metrics.tace(probabilities, labels, threshold=0.25)[0] == 0.25  # 1 - 0.75
+    assert np.isnan(metrics.tace(probabilities[:1], labels[:1], threshold=0.25)[0])
+
+
+def test_nll_of_a_tiny_probability_is_its_logarithm():
+    p = np.float32([[1 - 1e-12, 1e-12]])
+    assert metrics.nll(p, np.array([1])) == pytest.approx(12 * np.log(10))
 
 
 @settings(max_examples=40, deadline=None)

@@ -97,6 +97,14 @@ def test_distances_that_are_not_measured_off_boundaries_do_not_count_as_zero():
     assert found["A"] == {"on": 0.1, "off": None}
 
 
+@pytest.mark.parametrize("width, nearest", [(192, 4), (96, 2)])
+def test_leakage_is_that_from_four_pixels_of_the_papers_grid_on(width, nearest):
+    label_map = np.zeros((1, 8, width), int)
+    label_map[..., :10] = 1
+    sums = analysis.measure(constant([0.9, 0.1], label_map.shape), case(label_map))["leakage"]
+    assert np.flatnonzero(sums["off_count"][0])[0] == nearest
+
+
 def test_what_a_class_says_inside_itself_is_not_leakage():
     label_map = np.tile(np.repeat([1, 2], [20, 12]), (1, 32, 1))
     found = analysis.leakage(np.eye(3)[label_map], label_map, away=2)

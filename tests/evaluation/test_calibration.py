@@ -123,6 +123,26 @@ def test_penalty_is_of_off_diagonal_weights_and_intercepts_alone():
     assert penalty @ np.square(parameters[0]) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("kind", ["temperature", "beta"])
+def test_slopes_stay_positive_where_labels_contradict_the_probabilities(kind):
+    p, targets = sharpened(3, 1, 1000)
+    found = calibration.fit(kind, [calibration.sample(p, targets[:, [1, 2, 0]])])
+    assert (np.diag(found.weights) >= 0).all() and np.diag(found.weights).max() < 0.2
+
+
+def test_every_kth_pixel_is_taken_and_not_the_first_ones(monkeypatch):
+    monkeypatch.setattr(calibration, "_MOST", 100)
+    thinned = calibration.sample(np.full((1000, 2), 0.5), np.eye(2)[np.arange(1000) // 500])
+    np.testing.assert_allclose(thinned.targets @ thinned.mass, 0.5)
+    assert thinned.mass.size == 100
+
+
+def test_penalty_weighs_the_same_for_any_number_of_subjects():
+    part = calibration.sample(*sharpened(3, 2, 200))
+    one, four = (calibration.fit("dirichlet", [part] * count) for count in (1, 4))
+    np.testing.assert_allclose(one.weights, four.weights, atol=2e-3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("most", "share", "error"), [(60_000, 0.6, 0.006), (8000, 0.4, 0.04)])
 def test_fit_to_every_kth_pixel_is_the_fit_to_all(kind, most, share, error, monkeypatch):

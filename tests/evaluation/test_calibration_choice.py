@@ -55,6 +55,7 @@ def test_auto_accepts_nothing_of_two_subjects():
     [
         ([1, 2, 3], [0, 1, -1], True),  # mean 2, standard error 0.577
         ([1, 2, 3], [0, 0, -1], False),  # harms TACE
+        ([0, 1, 5], [1, 1, 1], True),  # mean 2, standard error 1.53, standard deviation 2.65
         ([-2, 1, 4], [1, 1, 1], False),  # mean 1, standard error 1.73
         ([1, 2, 3], [np.nan] * 3, True),
         ([1, 2, 3], [9, np.nan, -np.inf], False),  # erases a structure
@@ -132,14 +133,14 @@ def test_gains_are_of_subjects_that_the_map_was_not_fitted_on(monkeypatch):
     assert gain == pytest.approx(expected, rel=0.01)
 
 
-def test_all_annotators_of_a_case_count():
-    predict, found = cases(1.0, subjects=3)
-    doubled = [
-        SimpleNamespace(**vars(case) | {"label_maps": np.repeat(case.label_maps, 2, axis=0)})
-        for case in found
-    ]
-    records = [calibration_choice.choose("beta", predict, some) for some in (found, doubled)]
-    np.testing.assert_allclose(*(record["weights"] for record in records), rtol=1e-6)
+def test_all_annotators_of_a_case_and_all_volumes_of_a_subject_count():
+    predict, found = cases(1.0, subjects=2)
+    first, second = found[0].label_maps[0], found[1].label_maps[0]
+    found[0].label_maps, found[1].subject = np.stack([first, second]), "p0"
+    ((p, targets),) = calibration_choice.join(predict, found).values()
+    np.testing.assert_array_equal(p, np.reshape([predict(0), predict(1)], (-1, 3)))
+    first, second = np.eye(3)[first], np.eye(3)[second]
+    np.testing.assert_array_equal(targets, np.reshape([(first + second) / 2, second], (-1, 3)))
 
 
 def test_record_is_read_as_it_was_written(tmp_path):

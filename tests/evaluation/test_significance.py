@@ -91,6 +91,13 @@ def test_subjects_are_the_unit_and_only_shared_scores_count():
     np.testing.assert_allclose(found, [0.4, (0.3 + 0.1 + 0.8) / 3])
 
 
+def test_scores_are_paired_by_name_and_subjects_come_in_the_order_of_theirs():
+    scores = {(f"p{k:02}", "ED", "1"): k for k in range(20)}
+    reference = {(f"p{k:02}", "ED", "1"): k**2 for k in reversed(range(20))}
+    found = significance.subject_differences(scores, reference)
+    np.testing.assert_array_equal(found, [k - k**2 for k in range(20)])
+
+
 def test_mean_leaves_out_what_is_undefined():
     assert significance.mean([1.0, None, float("nan"), 2.0]) == 1.5
     assert np.isnan(significance.mean([None])) and np.isnan(significance.mean(iter(())))

@@ -2,6 +2,7 @@
 
 import json
 import types
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -38,14 +39,15 @@ def test_error_by_hand():
     assert found["label_variation"] == pytest.approx((0.2 + 0.5 + 0.3) / 2)
 
 
-def test_pixels_count_as_near_for_their_distance_or_their_truth():
-    label_map = np.zeros((2, 1, 192), int)
-    label_map[0, 0, :1] = 1  # r = 0, 0, 1 .. 9 are under 10 pixels
+@pytest.mark.parametrize("width, near", [(192, 11), (96, 6)])
+def test_pixels_count_as_near_for_their_distance_or_their_truth(width, near):
+    label_map = np.zeros((2, 1, width), int)
+    label_map[0, 0, :1] = 1  # r = 0, 0, 1 .. 9 are under 10 pixels of the paper's grid
     true = np.zeros((*label_map.shape, 2), np.float32)
     true[..., 0] = 1
     true[1, 0, :5] = 0.9, 0.1  # drawn by others in a slice that this one left empty
     sums = truth.measure(np.full_like(true, 0.5), case([label_map], true))
-    assert sums["near"]["count"] == 11 + 5
+    assert sums["near"]["count"] == near + 5
 
 
 def test_a_single_annotator_is_not_the_truth_and_a_phantom_knows_it():
@@ -56,9 +58,9 @@ def test_a_single_annotator_is_not_the_truth_and_a_phantom_knows_it():
 
 
 def test_pooled_error_equals_a_loop_over_twenty_bins():
-    p, label_maps = drawn()
-    share = np.mean(label_maps, axis=0)
-    found = truth.summarize(truth.measure(p, case(label_maps)))["pooled_error"]
+    p, _ = drawn()
+    share = (p[..., 1] * 20).astype(int) % 2  # gaps of neighbouring bins differ in sign
+    found = truth.summarize(truth.measure(p, case([share, share])))["pooled_error"]
     total = count = 0
     for b in range(1, 20):
         here = (p[..., 1] > b / 20) & (p[..., 1] <= (b + 1) / 20)
@@ -78,12 +80,24 @@ def test_error_by_level_of_agreement_by_hand():
     assert found["disagreed"] == pytest.approx(0.15)
 
 
-@pytest.mark.parametrize("annotators", range(2, 7))
-def test_levels_of_one_to_six_annotators_are_kept_apart(annotators):
-    p, label_maps = drawn(annotators=annotators)
-    levels = truth.summarize(truth.measure(p, case(label_maps)))["levels"]
-    expected = np.unique(np.sum(label_maps, axis=0)) / annotators
-    np.testing.assert_allclose(levels["fraction"], expected, atol=1e-6)
+def test_levels_of_two_to_six_annotators_are_kept_apart():
+    sums = []
+    for annotators in range(2, 7):
+        p, label_maps = drawn(annotators=annotators)
+        sums.append(truth.measure(p, case(label_maps)))
+    levels = truth.summarize(analysis.pool(sums))["levels"]
+    expected = {Fraction(k, n) for n in range(2, 7) for k in range(n + 1)}
+    np.testing.assert_allclose(levels["fraction"], np.float64(sorted(expected)), atol=1e-6)
+
+
+def test_the_probabilities_of_a_phantom_are_at_the_nearest_level():
+    f = np.array([[[0.495, 0.505, 0.001, 0.999]]])
+    p = np.full((*f.shape, 2), 0.5)
+    found = truth.summarize(
+        truth.measure(p, case([np.int64(f > 0.5)], np.stack([1 - f, f], -1)))
+    )
+    np.testing.assert_allclose(found["levels"]["fraction"], [0.001, 0.5, 0.999])
+    assert found["levels"]["count"] == [1, 2, 1] and found["disagreed"] == pytest.approx(0.005)
 
 
 def test_volumes_of_which_the_truth_is_not_known_are_left_out_of_it():
