@@ -37,7 +37,7 @@ _HD95 = scores.METRICS["hd95_mm"]
 
 def _hd95_columns(heading, methods):
     """HD95 of {method: Runs} on the structures that none missed, and how many each missed."""
-    found = {name: _by_structure(some, "hd95_mm") for name, some in methods.items()}
+    found = {name: _hd95_by_structure(some) for name, some in methods.items()}
     measured = [
         {k for k, v in each.items() if not np.isnan(v)} for each in found.values() if each
     ]
@@ -56,13 +56,16 @@ def _hd95_columns(heading, methods):
     yield [f"{heading} missed".strip(), *missed]
 
 
-def _by_structure(found, column):
-    """{(subject, volume, class): mean over runs} of a column of scores.csv; NaN if one run's is."""
+def _hd95_by_structure(found):
+    """{(subject, volume, class): mean HD95 over runs}, NaN if one run's is.
+
+    Without the structures that are neither in the label nor in a prediction, whose Dice is NaN too.
+    """
     values = collections.defaultdict(list)
     for run in found:
         for row in run.rows:
-            if row["class"] != "all" and column in row:
-                values[row["subject"], row["volume"], row["class"]].append(row[column])
+            if row["class"] != "all" and not np.isnan(row["dice"]):
+                values[row["subject"], row["volume"], row["class"]].append(row["hd95_mm"])
     return {key: float(np.mean(value)) for key, value in values.items()}
 
 

@@ -74,6 +74,17 @@ def test_hd95_is_compared_on_the_structures_that_no_method_missed(tmp_path):
     assert cells["BWCR"] == [expected, "0 of 6"] and cells["CR"] == [expected, "0 of 6"]
 
 
+def test_a_structure_that_is_rightly_left_out_is_not_missed(tmp_path):
+    """Nobody has LV in a_ED; CR finds some there, and misses that of a_ES."""
+    for method, a_ed, a_es in (("da", "nan,nan", "0.8,5.0"), ("cr", "0.0,nan", "0.0,nan")):
+        path = write_run(tmp_path, method, 1, [0.1] * 3) / "scores.csv"
+        text = path.read_text().replace("a,a_ED,LV,0.8,5.0", f"a,a_ED,LV,{a_ed}")
+        path.write_text(text.replace("a,a_ES,LV,0.8,5.0", f"a,a_ES,LV,{a_es}"))
+    table = supplementary_tables.further_table("acdc", scored_runs.load(tmp_path))
+    assert [row[-1] for row in table.rows] == ["0 of 5", "2 of 6"]
+    assert table.rows[0][-2] == f"**{np.mean([3, 3, 3, 5]):.1f} ± {np.std([3, 3, 3, 5]):.1f}**"
+
+
 def test_the_truth_of_several_annotators_is_called_theirs(tmp_path):
     annotate(write_run(tmp_path, "da", 1, [0.1] * 3), [0.1] * 3)
     methods = scored_runs.group(scored_runs.load(tmp_path), "label")
