@@ -64,10 +64,14 @@ def permutation_tests(rows):
 
 
 def holm(p_values):
-    """p values [M] of one family of tests, corrected by Holm's step-down procedure (1979)."""
+    """p values [M] of one family of tests, corrected by Holm's step-down procedure (1979).
+
+    NaN is no test: it stays, and is not corrected for.
+    """
     p_values = np.asarray(p_values, np.float64)
-    order = np.argsort(p_values)
-    steps = p_values[order] * np.arange(p_values.size, 0, -1)
+    order = np.argsort(p_values)  # NaN last
+    count = np.count_nonzero(~np.isnan(p_values))
+    steps = p_values[order] * np.maximum(count - np.arange(p_values.size), 1)
     corrected = np.empty_like(p_values)
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected

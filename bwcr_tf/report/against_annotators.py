@@ -133,8 +133,8 @@ def verdicts(found):
         if not tests:
             continue
         line = f"**{setting}, against the annotators.** "
-        ece, dice = (tests.get("BWCR − DA", {}).get(m.title, ()) for m in (_ECE, _DICE))
-        if len(ece):  # runs in common
+        if of_da := tests.get("BWCR − DA"):
+            ece, dice = (of_da[metric.title] for metric in (_ECE, _DICE))
             line += (
                 f"BWCR's ECE against the fractions minus DA's is {tables.interval(ece)} points, "
                 f"at a Dice difference of {tables.interval(dice)}. "

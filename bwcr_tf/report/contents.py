@@ -33,13 +33,10 @@ def verdicts(found):
     plain = [run for run in found if run.scale == 1]
     for setting, some in scored_runs.group(plain, "setting").items():
         methods = scored_runs.group(some, "label")
-        if methods.keys() >= {"DA", "BWCR"}:
+        if ("BWCR", "DA") in tables.pairs("BWCR", methods):
             against = scored_runs.differences(methods["BWCR"], methods["DA"])
-            parts = [
-                f"{metric} {tables.interval(values)}" for metric, values in against.items()
-            ]
-            if against["ECE"].size:  # runs in common
-                yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
+            parts = (f"{title} {tables.interval(values)}" for title, values in against.items())
+            yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
 
 
 def dataset_blocks(dataset, found, folder):

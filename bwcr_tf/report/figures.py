@@ -3,13 +3,15 @@
 Fig. 2 needs TensorFlow, which is imported where it is drawn.
 """
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from bwcr_tf import boundary
 from bwcr_tf.evaluation.figures import colored, save
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import scored_runs
+from bwcr_tf.report import scored_runs, tables
 from bwcr_tf.report.page import Figure
 
 
@@ -67,10 +69,10 @@ def improvement(folder, dataset, found):
     boxes, path = {}, folder / f"improvement_{dataset}.png"
     for ntr, some in scored_runs.group(found, "ntr").items():
         methods = scored_runs.group(some, "label")
-        ours = [m for m in ("CR", "BWCR") if {m, "DA"} <= methods.keys()]
-        values = {m: scored_runs.differences(methods["DA"], methods[m])["ECE"] for m in ours}
-        if values := {m: v for m, v in values.items() if v.size}:  # runs in common
-            boxes[ntr] = values
+        ours = [m for m in ("CR", "BWCR") if (m, "DA") in tables.pairs(m, methods)]
+        if ours:
+            differences = partial(scored_runs.differences, methods["DA"])
+            boxes[ntr] = {m: differences(methods[m])["ECE"] for m in ours}
     if not boxes:
         return []
     _draw_boxes(boxes, path)

@@ -99,14 +99,17 @@ def settings_table(found):
 def pairs(ours, methods):
     """Pairs of titles (ours, other) that are compared, of {title: Runs}.
 
-    A network is compared with a network, an ensemble with ours of as many members.
+    A network is compared with a network, an ensemble with ours of as many members; and runs with
+    those of the same numbers, of which there must be one.
     """
     if ours not in methods:
         return []
     kind = {name: (*names.members(f[0].method), f[0].labels) for name, f in methods.items()}
     own = {n: name for name, (m, n, labels) in kind.items() if (m, 1, labels) == kind[ours]}
     others = {name: n for name, (_, n, _) in kind.items() if name not in own.values()}
-    return [(own[n], name) for name, n in others.items() if n in own]
+    numbers = {name: {run.number for run in found} for name, found in methods.items()}
+    found = [(own[n], name) for name, n in others.items() if n in own]
+    return [(our, name) for our, name in found if numbers[our] & numbers[name]]
 
 
 def test_table(title, found, metrics=scored_runs.TESTED):

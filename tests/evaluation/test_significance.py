@@ -73,6 +73,7 @@ def test_holm_by_hand():
     found = significance.holm([0.4, 0.01, 0.03, 0.02])
     np.testing.assert_allclose(found, [0.4, 0.04, 0.06, 0.06])
     np.testing.assert_allclose(significance.holm([0.6, 0.7]), [1.0, 1.0])
+    np.testing.assert_allclose(significance.holm([0.03, np.nan, 0.01]), [0.03, np.nan, 0.02])
 
 
 def test_subjects_are_the_unit_and_only_shared_scores_count():
