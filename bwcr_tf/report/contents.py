@@ -52,7 +52,7 @@ def dataset_blocks(dataset, found, folder):
     for setting, some in scored_runs.group(plain, "setting").items():
         blocks += [f"### {setting}"]
         blocks += setting_blocks(setting, scored_runs.group(some, "label"), folder)
-    return [*blocks, supplementary_tables.further_table(dataset, plain)]
+    return blocks + ([supplementary_tables.further_table(dataset, plain)] if plain else [])
 
 
 def setting_blocks(setting, methods, folder):

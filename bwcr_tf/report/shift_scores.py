@@ -82,8 +82,9 @@ def _read(path):
     try:
         summary = json.loads(path.read_text("utf-8"))
         shift, severity = summary["shift"]
-        SHIFTS[shift].values[severity - 1]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if shift not in SHIFTS or severity not in SEVERITIES[1:]:
+            raise ValueError(f"{shift}:{severity}")
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the summary of a shift ({error!r})") from error
     return summary
 
@@ -150,13 +151,13 @@ def _table(setting, curves, counts):
         for (shift, measure), lines in curves.items()
         for line, values in lines.items()
     ]
-    names = {}
+    named = {}
     for line, of_line in counts.items():
         alike = len({*of_line.values()}) == 1
-        names |= {line if alike else f"{line}, {what}": n for what, n in of_line.items()}
+        named |= {line if alike else f"{line}, {what}": n for what, n in of_line.items()}
     note = (
         "Per cent, by severity: 0 is the scans as they are. Values: docs/shifts.md. Means over "
-        f"volumes and {notes.counted(names)} A line is of the same runs at all its severities."
+        f"volumes and {notes.counted(named)} A line is of the same runs at all its severities."
     )
     return page.Table(
         f"Test scans made worse, {setting}", header, sorted(rows, key=_order), note

@@ -3,6 +3,12 @@ from report_runs import write_run
 from bwcr_tf.report import contents, scored_runs
 
 
+def test_a_sweep_alone_has_its_table_and_no_empty_ones(tmp_path):
+    write_run(tmp_path, "cr", 1, [0.1] * 3, scale=10.0)
+    heading, sweep = contents.dataset_blocks("acdc", scored_runs.load(tmp_path), tmp_path)
+    assert heading == "## acdc" and sweep.title == "Table 1, acdc, 5 training subjects"
+
+
 def test_a_temperature_of_1_is_no_scaling(tmp_path):
     given = {
         "da": {"temperature": 1.0},

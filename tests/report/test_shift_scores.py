@@ -104,7 +104,7 @@ def test_a_run_without_shifts_has_no_such_section_and_a_broken_summary_is_named(
     folder = write_run(tmp_path, "da", 1, [0.2] * 3)
     assert blocks(tmp_path) == []
     path = write_shift(folder, "noise", 3, 0.6, 0.3)
-    for content in "{", '{"shift": ["snow", 1]}', '{"shift": ["noise", 9]}':
-        (path / "summary.json").write_text(content)
+    for content in "{", '["snow", 1]', '["noise", 9]', '["noise", 0]', '["noise", "1"]':
+        (path / "summary.json").write_text('{"shift": ' + content + "}")
         with pytest.raises(DataError, match="noise-3/summary.json: not the summary of a shift"):
             blocks(tmp_path)
