@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 def make_jobs(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, python="python"):
-    """Jobs in the order of their running; `others` are arguments for train.py.
+    """Jobs in the order of their running, each once; `others` are arguments for train.py.
 
     A scale other than 1 trains `cr` in <runs_dir>/lambda<scale>/, for a run's folder belongs to
     one set of flags; a scale of 1 is `cr` itself.
@@ -46,12 +46,14 @@ def make_jobs(methods, ntrs, run_numbers, scales, dataset, runs_dir, others, pyt
         if scale == 1:
             rows += [("cr", runs_dir, [])] if "cr" not in methods else []
         else:
-            place = os.path.join(runs_dir, f"lambda{scale:g}")
-            rows.append(("cr", place, [f"--consistency_scale={scale:g}"]))
-    return [
+            text = repr(scale).removesuffix(".0")
+            place = os.path.join(runs_dir, f"lambda{text}")
+            rows.append(("cr", place, [f"--consistency_scale={text}"]))
+    jobs = (
         make_job(method, dataset, ntr, run, place, [*extra, *others], python)
         for run, ntr, (method, place, extra) in itertools.product(run_numbers, ntrs, rows)
-    ]
+    )
+    return list({job.folder: job for job in jobs}.values())
 
 
 def make_job(method, dataset, ntr, run, runs_dir, others, python):
@@ -78,10 +80,14 @@ def other_flags(job):
 
 
 def _exported_with(folder):
-    """{"calibration": choice} of a run, which may have been exported again since it was trained."""
+    """Flags of a run's calibration, which may have been exported again since it was trained."""
     try:
-        return {"calibration": json.loads((folder / "calibration.json").read_text())["choice"]}
-    except (OSError, KeyError, ValueError):  # of an earlier version
+        record = json.loads((folder / "calibration.json").read_text())
+        found = {"calibration": record["choice"]}
+        if "volumes" in record:
+            found["coverage"] = str(record["volumes"]["coverage"] if record["volumes"] else 0)
+        return found
+    except (OSError, KeyError, ValueError, TypeError):  # of an earlier version
         return {}
 
 

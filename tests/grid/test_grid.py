@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import signal
@@ -70,6 +71,13 @@ def test_run_1_of_all_methods_comes_first_and_the_sweep_has_its_own_folders():
     assert jobs[2].evaluate[3:] == ["--run_dir=r/lambda0.1/acdc/ntr5/cr/run1"]
 
 
+def test_a_run_is_made_once_and_with_the_lambda_that_was_asked_for():
+    given = ["da", "da"], ["5"], ["1", "1"], ["0.1", "0.10", "0.12345678", "10", "1e-7"]
+    found = [job.folder.parts[:2] for job in grid_jobs.make_jobs(*given, "acdc", "r", [])]
+    names = ["lambda0.1", "lambda0.12345678", "lambda10", "lambda1e-07"]
+    assert found == [("r", name) for name in ("acdc", *names)]
+
+
 def test_a_failed_run_is_named_and_the_others_continue(scripts):
     jobs = make_jobs(scripts, ["da", "svls", "bwcr"])
     failures = execution.execute_all(jobs)
@@ -102,13 +110,27 @@ def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     assert grid_jobs.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
 
 
-def test_a_run_that_was_exported_again_has_the_calibration_of_then(scripts):
-    jobs = [make_jobs(scripts, ["da"], others=[f"--calibration={c}"]) for c in ("auto", "none")]
+@pytest.mark.parametrize(
+    ("name", "first", "then", "volumes"),
+    [
+        ("calibration", "auto", "none", {"coverage": 0.9}),
+        ("coverage", "0.9", "0.8", {"coverage": 0.8}),
+        ("coverage", "0.9", "0", None),
+    ],
+)
+def test_a_run_that_was_exported_again_has_the_calibration_of_then(
+    name, first, then, volumes, scripts
+):
+    jobs = [make_jobs(scripts, ["da"], others=[f"--{name}={value}"]) for value in (first, then)]
     execution.execute_all(jobs[0])
-    (jobs[0][0].folder / "calibration.json").write_text('{"choice": "none"}')
+    record = json.dumps({"choice": "none", "volumes": volumes})
+    path = jobs[0][0].folder / "calibration.json"
+    path.write_text(record)
     assert grid_jobs.mistaken(jobs[1]) == {}
-    expected = {jobs[0][0].folder: "made with --calibration=none, not auto"}
+    expected = {path.parent: f"made with --{name}={then}, not {first}"}
     assert grid_jobs.mistaken(jobs[0]) == expected
+    path.write_text("[]")  # of no version: flags.txt it is
+    assert grid_jobs.mistaken(jobs[0]) == {}
 
 
 def test_named_arguments_are_read_in_every_form():
