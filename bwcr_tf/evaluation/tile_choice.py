@@ -3,6 +3,8 @@
 Networks are trained on the centres of scans; around them, some find structures that are not there.
 """
 
+import math
+
 from bwcr_tf import metrics
 from bwcr_tf.data import tiles
 from bwcr_tf.evaluation import significance, volume_estimator, volume_scans
@@ -19,6 +21,7 @@ def choose(predict, cases, its_map, frequencies):
     Returns:
       Dict of `max_tiles`, 1 or tiles.LIMIT; `dice` and `nll`, means over subjects of either, by
       its number; `subjects`; and `class_frequencies`. None if no case is larger than the grid.
+      A Dice of scans in which nothing is, and nothing is found, is 1.
     """
     larger = [case for case in cases if case.plane is not None]
     if not larger:
@@ -27,10 +30,11 @@ def choose(predict, cases, its_map, frequencies):
     for limit, around in ((tiles.LIMIT, None), (1, tuple(frequencies))):
         found = (volume_scans.scan(predict, case, its_map, around) for case in larger)
         scores = zip(*map(_scores, found), strict=True)
-        table[limit] = [
+        dice, nll = (
             significance.mean(volume_estimator.by_subject(subjects, values, significance.mean))
             for values in scores
-        ]
+        )
+        table[limit] = 1.0 if math.isnan(dice) else dice, nll
     dice, nll = ({str(limit): row[i] for limit, row in table.items()} for i in range(2))
     return {
         "max_tiles": max(table, key=lambda limit: (table[limit][0], -table[limit][1])),

@@ -57,6 +57,15 @@ def test_where_dice_is_the_same_the_likelihood_decides(foreground, max_tiles):
     assert found["max_tiles"] == max_tiles
 
 
+@pytest.mark.parametrize("around, max_tiles, dice", [(0.4, 256, 1), (0.6, 1, 0)])
+def test_to_find_nothing_where_nothing_is_has_a_dice_of_1(around, max_tiles, dice):
+    seen = np.full((8, 8), 0.02)
+    seen[0, :4] = around
+    empty = case("a", np.zeros((8, 8)), seen)
+    found = tile_choice.choose(predict, [empty], IDENTITY, FREQUENCIES)
+    assert found["dice"] == {"256": dice, "1": 1} and found["max_tiles"] == max_tiles
+
+
 def test_subjects_count_alike_and_scans_that_the_grid_holds_do_not():
     zeros, ones = np.zeros((8, 8)), np.ones((8, 8))
     cases = [case("a", zeros, 0.3 * ones)] * 3 + [case("b", zeros, 0.01 * ones)]
