@@ -28,11 +28,16 @@ def choose(choice, predict, cases, part="validation"):
       cases: the calibration subjects' preprocess.Cases, not used by `none`; all annotators that
         a case has count.
       part: where the subjects are from; `validation` subjects also selected the weights.
+
+    Raises:
+      DataError: a map is asked for, and all pixels of the cases are ignored.
     """
     record = {"choice": choice}
     if choice == "none":
         return record | {"kind": "none"}
     subjects = join(predict, cases)
+    if not subjects and choice != "auto":
+        raise DataError(f"no labelled pixel to fit {choice} to; expected --calibration=none")
     samples = {name: calibration.sample(*pixels) for name, pixels in subjects.items()}
     kinds = calibration.PARAMETERS if choice == "auto" else (choice,)
     progress = Progress("calibration", len(kinds) * len(subjects))

@@ -202,3 +202,6 @@ def test_ignored_pixels_and_subjects_without_a_label_are_not_fitted_to():
     assert record == calibration_choice.choose("auto", other, found)
     assert record["pixels"] == 4 * np.count_nonzero(~ignored)
     assert record["subjects"] == ["p0", "p1", "p2", "p3"]
+    assert calibration_choice.choose("auto", predict, found[4:])["kind"] == "none"
+    with pytest.raises(DataError, match="no labelled pixel to fit beta to"):
+        calibration_choice.choose("beta", predict, found[4:])
