@@ -5,11 +5,16 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
 
 from bwcr_tf.system import files
 
 _LEGEND_INSIDE = 8  # lines: the names of more stand beside the axes
-_COLORS = np.array(matplotlib.colormaps["Set1"].colors)[[2, 0, 1, 3, 4, 5, 6, 7, 8]]
+COLORS = {  # which the colour-blind can tell apart (Okabe & Ito, 2008)
+    "green": "#009E73", "vermillion": "#D55E00", "blue": "#0072B2", "purple": "#CC79A7",
+    "orange": "#E69F00", "sky": "#56B4E9", "yellow": "#F0E442",
+}  # fmt: skip
+_OF_CLASSES = np.array([to_rgb(color) for color in COLORS.values()])
 
 
 def fullest_slice(label_map, num_classes):
@@ -20,7 +25,7 @@ def fullest_slice(label_map, num_classes):
 def colored(image, label_map, opacity=0.5):
     """RGB [H, W, 3] of a grey image [H, W] in [0, 1] with its classes 1.. painted over."""
     grey = np.repeat(np.clip(image, 0, 1)[..., None], 3, axis=-1)
-    paint = _COLORS[(label_map.astype(int) - 1) % len(_COLORS)]
+    paint = _OF_CLASSES[(label_map.astype(int) - 1) % len(_OF_CLASSES)]
     return np.where(label_map[..., None] > 0, (1 - opacity) * grey + opacity * paint, grey)
 
 
@@ -55,11 +60,11 @@ def save(figure, path):
         plt.close(figure)
 
 
-def place_legend(figure, axis, **inside):
+def place_legend(figure, axis):
     """The legend of an axis: in it, or beside all axes of a figure made wider for many lines."""
     handles, labels = axis.get_legend_handles_labels()
     if len(labels) <= _LEGEND_INSIDE:
-        axis.legend(fontsize=8, **inside)
+        axis.legend(fontsize=8)
         return
     figure.set_figwidth(figure.get_figwidth() + 2)
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
@@ -69,7 +74,7 @@ def reliability_diagram(tables, path, lines=None, accuracy="accuracy"):
     """Accuracy against confidence, a curve for each of {name: metrics.reliability table}.
 
     The lower panel shows what share of the pixels each bin holds. `lines` are the arguments of
-    plot by name.
+    plot by name. Axes start below the least value: the confidence of two classes is 0.5 or more.
     """
     figure, (upper, lower) = plt.subplots(
         2, 1, figsize=(4.5, 5.5), sharex=True, height_ratios=(3, 1), layout="constrained"
@@ -90,9 +95,11 @@ def reliability_diagram(tables, path, lines=None, accuracy="accuracy"):
             label=f"{name} (ECE {gap:.3f})",
         )
         lower.plot(confidence, count / count.sum(), **lines[name])
-    upper.set(ylabel=accuracy, ylim=(0, 1))
-    place_legend(figure, upper, loc="upper left")
-    lower.set(xlabel="confidence", ylabel="pixels", xlim=(0, 1))
+    place_legend(figure, upper)
+    least = min((line.get_xydata().min() for line in upper.lines[1:]), default=0)
+    limits = np.floor(10 * least) / 10, 1
+    upper.set(ylabel=accuracy, xlim=limits, ylim=limits)
+    lower.set(xlabel="confidence", ylabel="share of pixels")
     if lower.lines:
         lower.set_yscale("log")
         lower.yaxis.set_minor_formatter("")  # those of one decade overlap

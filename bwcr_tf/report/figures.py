@@ -11,7 +11,7 @@ import numpy as np
 from bwcr_tf import boundary
 from bwcr_tf.evaluation.figures import colored, save
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import scored_runs, tables
+from bwcr_tf.report import names, scored_runs, tables
 from bwcr_tf.report.page import Figure
 
 
@@ -86,13 +86,14 @@ def improvement(folder, dataset, found):
 
 
 def _draw_boxes(groups, path):
-    """A box for each of {ntr: {method: values [N]}}."""
-    names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    width = 1.4 + (len(names) * 0.6 + 0.6) * len(groups)
+    """A box for each of {ntr: {method: values [N]}}, in the colour of the method's line."""
+    methods = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 1.4 + (len(methods) * 0.6 + 0.6) * len(groups)
     figure, axis = plt.subplots(figsize=(max(width, 4), 3.4), layout="constrained")
     axis.axhline(0, color="0.6", linewidth=1)
-    step = len(names) + 1
-    for k, name in enumerate(names):
+    step = len(methods) + 1
+    for k, name in enumerate(methods):
+        color = names.line(name.lower())["color"]
         places = [g * step + k for g, group in enumerate(groups.values()) if name in group]
         drawn = axis.boxplot(
             [group[name] for group in groups.values() if name in group],
@@ -103,10 +104,10 @@ def _draw_boxes(groups, path):
             flierprops={"markersize": 3},
         )
         for box in drawn["boxes"]:
-            box.set(facecolor=f"C{k}", alpha=0.6)
-        axis.plot([], [], "s", color=f"C{k}", alpha=0.6, label=name)
-    middles = np.arange(len(groups)) * step + (len(names) - 1) / 2
+            box.set(facecolor=color, alpha=0.6)
+        axis.plot([], [], "s", color=color, alpha=0.6, label=name)
+    middles = np.arange(len(groups)) * step + (len(methods) - 1) / 2
     axis.set_xticks(middles, [f"$N_{{tr}}$ = {ntr}" for ntr in groups])
     axis.set_ylabel("ECE of DA minus ECE, points")
-    figure.legend(loc="outside upper center", ncols=len(names), fontsize=8)
+    figure.legend(loc="outside upper center", ncols=len(methods), fontsize=8)
     save(figure, path)

@@ -2,7 +2,7 @@
 
 import re
 
-from bwcr_tf.report import published
+from bwcr_tf.evaluation.figures import COLORS
 from bwcr_tf.system import source
 
 METHODS = source.table_keys("bwcr_tf.methods", "METHODS")  # the order of rows
@@ -16,7 +16,15 @@ TITLES = {  # where it is not the name in capitals
     "bwcr_js": "BWCR, JS",
     "bwcr_cos": "BWCR, cosine",
 }
-_COLORS = ("C6", "C7", "C8", "C9", "navy", "orange", "black", "limegreen", "magenta")
+_LINES = {  # color and marker of the paper's methods
+    "baseline": ("black", "X"),
+    "da": (COLORS["sky"], "s"),
+    "svls": (COLORS["green"], "^"),
+    "mls": (COLORS["purple"], "D"),
+    "cr": (COLORS["blue"], "v"),
+    "bwcr": (COLORS["vermillion"], "o"),
+}
+_OTHERS = ("C4", "C7", "C8", "C9", "navy", "orange", "C5", "limegreen", "magenta")
 _MARKERS = "s^vDPX<>d"
 
 
@@ -54,11 +62,10 @@ def line(method, labels="first"):
     if labels != "first":
         kinds = {"mean": (":", "*"), "sample": ("-.", "p")}
         return line(method) | dict(zip(("linestyle", "marker"), kinds[labels], strict=True))
-    paper = published.METHODS
-    if method in paper:
-        return {"color": f"C{paper.index(method)}", "marker": "o", "markersize": 4}
-    others = [name for name in METHODS if name not in paper]
+    if method in _LINES:
+        color, marker = _LINES[method]
+        return {"color": color, "marker": marker, "markersize": 4}
+    others = [name for name in METHODS if name not in _LINES]
     i = others.index(method) if method in others else len(others)
-    thin = {"linestyle": "--", "linewidth": 0.9, "markersize": 3.5, "zorder": 1.8}
-    kind = {"color": _COLORS[i % len(_COLORS)], "marker": _MARKERS[i % len(_MARKERS)]}
-    return kind | thin
+    kind = {"color": _OTHERS[i % len(_OTHERS)], "marker": _MARKERS[i % len(_MARKERS)]}
+    return kind | {"linestyle": "--", "linewidth": 0.9, "markersize": 3.5, "zorder": 1.8}

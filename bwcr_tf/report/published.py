@@ -41,7 +41,6 @@ _SWEEP = """
 
 SCORES = _parse([("nci", ntr) for ntr in (6, 12, 36)], _NCI)
 SCORES |= _parse([("acdc", ntr) for ntr in (5, 10, 95)], _ACDC)
-METHODS = list(SCORES["acdc", 5])  # in the order of Table 2
 SWEEP = _parse([("nci", 6), ("acdc", 5)], _SWEEP)
 for _setting, _rows in SCORES.items():  # Table 1: lambda = 0 is DA (NCI's ECE 24 ± 14), 1 is CR
     _rows |= {"0": _rows["da"], "1": _rows["cr"], **SWEEP.get(_setting, {})}

@@ -135,7 +135,7 @@ def _figure(folder, setting, methods, curves):
     for axis, shift in zip(axes[0], shifts, strict=True):
         axis.set_title(shift, fontsize=9)
     for axis in axes[-1]:
-        axis.set_xlabel("severity")
+        axis.set(xlabel="severity", xticks=SEVERITIES)
     place_legend(figure, axes[min(1, len(measures) - 1), 0])
     first = next(iter(methods.values()))[0]
     path = folder / f"shifts_{first.dataset}_ntr{first.ntr}.png"

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from bwcr_tf.evaluation import figures
 
@@ -7,6 +8,17 @@ def test_reliability_of_no_foreground_is_an_empty_diagram(tmp_path):
     table = {name: np.zeros(15) for name in ("count", "confidence", "correct")}
     figures.reliability_diagram({"da": table}, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_axes_of_a_diagram_start_below_its_least_value(monkeypatch):
+    kept = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
+    table = {"count": [0, 2, 4], "confidence": [0, 1.1, 3.6], "correct": [0, 0.9, 4]}
+    table = {key: np.array(values) for key, values in table.items()}
+    figures.reliability_diagram({"da": table}, None)
+    upper, lower = kept[0].axes
+    assert upper.get_xlim() == upper.get_ylim() == lower.get_xlim() == pytest.approx((0.4, 1))
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), [2 / 6, 4 / 6])
 
 
 def test_the_fullest_slice_counts_pixels_and_not_classes():

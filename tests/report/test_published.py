@@ -12,4 +12,5 @@ def test_papers_values_are_read_as_printed():
 
 
 def test_the_papers_methods_come_in_its_order_here_too():
-    assert [name for name in methods.METHODS if name in published.METHODS] == published.METHODS
+    rows = list(published.SCORES["acdc", 5])[:6]
+    assert [name for name in methods.METHODS if name in rows] == rows

@@ -2,11 +2,12 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from report_runs import annotate, kept_figures, write_run
 
 from bwcr_tf import boundary
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import against_annotators, contents, figures, scored_runs
+from bwcr_tf.report import against_annotators, contents, figures, names, scored_runs
 
 
 @pytest.fixture
@@ -38,6 +39,8 @@ def test_figure_3_says_for_how_many_subjects_the_error_falls(drawn, tmp_path):
     write_run(tmp_path, "bwcr", 1, [0.1, 0.39, 0.1])
     (figure,) = figures.improvement(tmp_path, "acdc", scored_runs.load(tmp_path))
     assert figure.caption.endswith("It falls for CR 50% (N_tr = 5), BWCR 100% (N_tr = 5).")
+    boxes = [to_hex(patch.get_facecolor()) for patch in drawn[0].axes[0].patches]
+    assert boxes == [names.line(method)["color"].lower() for method in ("cr", "bwcr")]
 
 
 def test_methods_without_a_run_in_common_are_not_compared(tmp_path):

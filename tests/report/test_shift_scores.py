@@ -46,6 +46,7 @@ def test_scores_are_drawn_and_listed_by_severity_as_means_over_runs(tmp_path, fi
     assert [row[0] for row in table.rows] == sorted((r[0] for r in table.rows), reverse=True)
     axes = figures[0].axes
     assert [axis.get_title() for axis in axes[:2]] == ["noise", "blur"]
+    assert axes[-1].get_xticks().tolist() == [0, 1, 2, 3, 4, 5]
     (da,) = [line for line in axes[2].lines if line.get_label() == "DA"]
     assert da.get_xydata().round(6).tolist() == [[0, 25], [3, 35]]
 
