@@ -200,7 +200,7 @@ def test_a_stopped_grid_takes_its_run_with_it(tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    for _ in range(200):
+    for _ in range(1200):
         time.sleep(0.05)
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             break
