@@ -1,1 +1,1 @@
-"""Scans and labels from disk, the data sets, who is trained on, and preprocessed volumes."""
+"""Scans and labels from disk, the data sets, their splits, and preprocessed volumes."""

@@ -1,1 +1,1 @@
-"""Predictions of a volume and what they are worth: scores, analysis, calibration, significance."""
+"""Predictions of a volume and their scores; analysis, calibration, intervals and significance."""

@@ -18,13 +18,13 @@ def define_flags():
         "weights",
         "best",
         ["best", "last"],
-        "Averages of the best validation, or of the last step (scores*_last.csv).",
+        "Averaged weights of the best validation, or of the last step (scores*_last.csv).",
     )
     flags.DEFINE_list(
         "shift",
         [],
-        "Test scans made worse, NAME:SEVERITY (1 to 5), of "
-        f"{', '.join(source.table_keys('bwcr_tf.data.shifts', 'SHIFTS'))}; to shifts/.",
+        "Scores test scans made worse, by NAME:SEVERITY (1 to 5) of "
+        f"{', '.join(source.table_keys('bwcr_tf.data.shifts', 'SHIFTS'))}; written to shifts/.",
     )
     flags.register_multi_flags_validator(
         ["weights", "shift"],

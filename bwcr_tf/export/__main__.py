@@ -23,12 +23,12 @@ def define_flags():
         "calibration",
         None,
         ["auto", "none", *maps],
-        "Map of the probabilities, chosen again. [the run's]",
+        "Calibration map, chosen again. [the run's]",
     )
     flags.DEFINE_float(
         "coverage",
         None,
-        "Of the intervals of volumes, set again; 0: none. [the run's]",
+        "Coverage of volumes' intervals, set again; 0: none. [the run's]",
         0.0,
         0.999,
     )

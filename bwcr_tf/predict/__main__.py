@@ -1,4 +1,4 @@
-"""Segments anyone's scans: python -m bwcr_tf.predict --model=RUN_DIR --input=FILE --output=DIR.
+"""Segments scans: python -m bwcr_tf.predict --model=RUN_DIR --input=SCAN_OR_FOLDER --output=DIR.
 
 For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
 
@@ -6,10 +6,10 @@ For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
     NAME_probabilities  float32, 4D: the class is the last axis; background is 0
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
-with --dicom_seg, for a DICOM series, also NAME_labels.dcm and NAME_probabilities.dcm,
-and a row of volumes.csv; see `volumetry.of_scan`. index.html shows them all, the most uncertain
-first; see `page.uncertainty`. A folder may hold scans (NIfTI, NRRD, MetaImage),
-folders of one DICOM series each, or be such a series itself.
+and a row of volumes.csv (see docs/volumes.md); with --dicom_seg, for a DICOM series, also
+NAME_labels.dcm and NAME_probabilities.dcm. index.html shows all scans, the most uncertain first.
+A folder may hold scans (NIfTI, NRRD, MetaImage), folders of one DICOM series each, or be such a
+series itself.
 """
 
 import pathlib

@@ -1,1 +1,1 @@
-"""What every command stands on: errors, whole files, progress, and how a command ends."""
+"""What every command uses: errors, files written whole, progress, how it starts and ends."""

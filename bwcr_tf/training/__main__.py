@@ -20,7 +20,7 @@ def define_flags():
     # fmt: off
     flags.DEFINE_enum("method", "bwcr", methods, "Row of methods.METHODS to train.")
     flags.DEFINE_enum("dataset", "phantom", datasets, "Data set.")
-    flags.DEFINE_enum("labels", None, labels, "Of annotators: 1, one a step, or the mean. [first]")
+    flags.DEFINE_enum("labels", None, labels, "Annotator 1, one drawn a step, or the mean. [first]")
     flags.DEFINE_string("data_dir", None, "Folder of the data set. [data/<dataset>]")
     flags.DEFINE_integer("ntr", 10, "Training subjects, N_tr of the paper.", lower_bound=1)
     flags.DEFINE_integer("run", 1, "Which draw of training and validation subjects.", 1, 10**6)
@@ -39,9 +39,9 @@ def define_flags():
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
-    flags.DEFINE_integer("num_calibration", None, "Subjects to calibrate on. [validation's]", 1)
-    flags.DEFINE_enum("calibration", "auto", maps, "Map of the probabilities that leave.")
-    flags.DEFINE_float("coverage", 0.9, "Of the intervals of volumes; 0: none.", 0.0, 0.999)
+    flags.DEFINE_integer("num_calibration", None, "Subjects kept to calibrate. [validation's]", 1)
+    flags.DEFINE_enum("calibration", "auto", maps, "Calibration map that is exported.")
+    flags.DEFINE_float("coverage", 0.9, "Coverage of volumes' intervals; 0: none.", 0.0, 0.999)
     # fmt: on
     for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
         flags.register_validator(
