@@ -124,6 +124,10 @@ def _text_pixels(path, size):
     start = head(content)
     pixels = content[len(start) :] if file == path else file.read_bytes()
     if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", start):
+        stated = re.search(rb"(?im)^CompressedDataSize *= *([1-9]\d*)", start)
+        if not stated and file == path and not start.startswith(b"NRRD"):
+            raise Mismatch("CompressedData without a CompressedDataSize in its header")
+        pixels = pixels[: int(stated[1])] if stated else pixels
         pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
     return len(pixels)
 
