@@ -26,7 +26,8 @@ def unit_mm(path):
     if path.suffix.lower() in (".mha", ".mhd"):
         if not re.search(r"(?im)^\s*Element(Spacing|Size)\s*=", head):
             raise Mismatch("no ElementSpacing in its header; expected one in mm")
-        return 1.0
+        units = re.findall(r"(?im)^\s*DistanceUnits\s*=\s*(\S+)", head)
+        return _length_mm(set(units) - {"?"}, ", ".join(units))
     lines = re.findall(r"(?m)^([A-Za-z ]+): *(.*?)\s*$", head)
     return _nrrd_unit_mm({name.lower(): value for name, value in lines})
 
@@ -40,12 +41,14 @@ def _nrrd_unit_mm(fields):
     if len(numbers) != count or not all(map(_is_finite, numbers)):
         raise Mismatch("no 'space directions' or 'spacings' of three axes; expected them in mm")
     names = fields.get("space units" if count == 9 else "units", "")
-    units = set(re.findall(r'"([^"]*)"', names)) - {""}
-    if not units:
-        return 1.0
+    return _length_mm(set(re.findall(r'"([^"]*)"', names)) - {""}, names)
+
+
+def _length_mm(units, names):
+    """The length in mm of the one unit in a set, 1 if it is empty; `names` is the header's text."""
     if len(units) > 1 or units - set(_MM):
         raise Mismatch(f"spacings in {names}; expected one unit of {', '.join(_MM)}")
-    return _MM[units.pop()]
+    return _MM[units.pop()] if units else 1.0
 
 
 def _is_finite(text):
