@@ -1,6 +1,7 @@
 """How every command ends: in one line where it cannot continue."""
 
 import errno
+import math
 import signal
 import sys
 
@@ -38,6 +39,11 @@ def _parse_flags(arguments):
     rest = flags.FLAGS(arguments)
     if rest[1:]:
         raise flags.Error(f"{rest[1]}: not a flag; expected --name=value")
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        if isinstance(value, float) and not math.isfinite(
+            value
+        ):  # absl lets nan pass its bounds
+            raise flags.Error(f"flag --{name}={value}: expected a number")
     return rest
 
 

@@ -3,7 +3,6 @@
 import sys
 import types
 
-import numpy as np
 from absl import flags
 
 from bwcr_tf.system import command, errors, quiet, source
@@ -43,10 +42,6 @@ def define_flags():
     flags.DEFINE_enum("calibration", "auto", maps, "Calibration map that is exported.")
     flags.DEFINE_float("coverage", 0.9, "Coverage of volumes' intervals; 0: none.", 0.0, 0.999)
     # fmt: on
-    for name in ("pixel_mm", "learning_rate", "radius", "consistency_scale"):
-        flags.register_validator(
-            name, lambda v: v is None or np.isfinite(v), "expected a number"
-        )
 
 
 def run_flags():

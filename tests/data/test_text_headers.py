@@ -81,7 +81,9 @@ def test_a_metaimage_without_spacing_is_refused(end, tmp_path):
         scans.read_image(path)
 
 
-@pytest.mark.parametrize("unit, expected", [("um", 1.5e-3), ("mm", 1.5), ("cm", 15), ("?", 1.5)])
+@pytest.mark.parametrize(
+    "unit, expected", [("um", 1.5e-3), ("mm", 1.5), ("cm", 15), ("?", 1.5)]
+)
 def test_the_spacing_of_a_metaimage_is_in_its_distance_units(unit, expected, tmp_path):
     image = sitk.GetImageFromArray(heart(1)[0])
     image.SetSpacing((1.5, 1.5, 1.5))

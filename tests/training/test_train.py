@@ -268,6 +268,7 @@ def test_last_weights_are_the_best_ones_where_there_was_one_validation(acdc, tra
         (["--data_dir=nowhere"], "nowhere: no acdc data here"),
         (["--method=dropout"], "flag --method=dropout"),
         (["--steps=many"], "flag --steps=many"),
+        (["--coverage=nan"], "flag --coverage=nan: expected a number"),
         (["--ntr=7"], "ntr=7: expected 1 to 5"),
     ],
 )
