@@ -19,7 +19,14 @@ from scipy import stats
 
 from bwcr_tf import metrics
 from bwcr_tf.data import cache, datasets
-from bwcr_tf.evaluation import calibration, calibration_choice, inference, significance, truth
+from bwcr_tf.evaluation import (
+    calibration,
+    calibration_choice,
+    calibration_record,
+    inference,
+    significance,
+    truth,
+)
 from bwcr_tf.training import checkpoints, labels, run_folder
 
 KINDS = tuple(calibration.PARAMETERS)
@@ -31,7 +38,7 @@ def cases_of(arguments, folder):
     """(part, calibration Cases, test Cases, number of classes) of a run."""
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     # raises DataError for a run that is not trained to its end
-    calibration_choice.load(folder, spec.settings.num_classes)
+    calibration_record.load(folder, spec.settings.num_classes)
     directory = arguments.data_dir or run_folder.data_dir(flags)
     part = "calibration" if getattr(spec, "calibration", ()) else "validation"
     subjects = spec.subjects(part, directory)

@@ -10,14 +10,14 @@ import argparse
 import pathlib
 
 from bwcr_tf.data import cache
-from bwcr_tf.evaluation import calibration_choice, inference, tile_choice
+from bwcr_tf.evaluation import calibration_record, inference, tile_choice
 from bwcr_tf.training import checkpoints, run_folder, training_data
 
 
 def study(folder, arguments):
     """Prints the lines of a run."""
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    its_map = calibration_choice.load(folder, spec.settings.num_classes)[1]
+    its_map = calibration_record.load(folder, spec.settings.num_classes)[1]
     predict = inference.predictor(checkpoints.load_best(folder))
     directory = arguments.data_dir or run_folder.data_dir(flags)
     kept = arguments.cache_dir or flags["cache_dir"]

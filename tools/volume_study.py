@@ -24,7 +24,6 @@ import numpy as np
 from bwcr_tf.data import cache, datasets
 from bwcr_tf.evaluation import (
     calibration,
-    calibration_choice,
     calibration_record,
     conformal,
     inference,
@@ -45,7 +44,7 @@ def cases_of(folder, arguments):
 
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     # raises DataError for a run that is not trained to its end
-    calibration_choice.load(folder, spec.settings.num_classes)
+    calibration_record.load(folder, spec.settings.num_classes)
     spec = dataclasses.replace(spec, calibration=())
     directory = arguments.data_dir or run_folder.data_dir(flags)
     seen = {*spec.training, *spec.validation, *spec.test}
@@ -69,7 +68,7 @@ def measure(predict, spec, cases, test, first, arguments):
     record = calibration_record.make(
         predict, cases, spec, arguments.calibration, arguments.coverage
     )
-    its_map = calibration_choice.to_map(record, spec.settings.num_classes)
+    its_map = calibration_record.to_map(record, spec.settings.num_classes)
     rules = volume_choice.rules(record["volumes"], spec.classes)
     rows = []
     for case in test:

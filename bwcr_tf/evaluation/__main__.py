@@ -39,7 +39,7 @@ def main(_):
     import tensorflow as tf
 
     from bwcr_tf.data import cache, coverage, shifts
-    from bwcr_tf.evaluation import calibration_choice
+    from bwcr_tf.evaluation import calibration_record
     from bwcr_tf.export import ensemble, labelled, saved_model
     from bwcr_tf.training import run_folder
 
@@ -56,7 +56,7 @@ def main(_):
         return
     cases = cache.prepare(subjects, spec.settings, cache_dir)
     coverage.check(cases, spec.settings, refuse=False)
-    record, found = calibration_choice.load(folder, spec.settings.num_classes)
+    record, found = calibration_record.load(folder, spec.settings.num_classes)
     if FLAGS.weights == "last":
         evaluate_last(folder, cases, spec.classes)
     else:
@@ -68,7 +68,7 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     from bwcr_tf.evaluation import (
         analysis,
         annotators,
-        calibration_choice,
+        calibration_record,
         figures,
         inference,
         scores,
@@ -91,7 +91,7 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     scores.write(folder / "scores_calibrated.csv", found.calibrated)
     result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
     result["calibration"] = {key: record[key] for key in ("choice", "kind")}
-    result["calibration"]["map"] = calibration_choice.to_json(its_map)
+    result["calibration"]["map"] = calibration_record.to_json(its_map)
     result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
     if rules:
         volume_scores.write(folder / "scores_volumes.csv", found.volumes)
@@ -147,10 +147,10 @@ def evaluate_last(folder, cases, classes):
 def evaluate_shifted(folder, subjects, spec, cache_dir, wanted):
     """Scores the selected averages on the test scans after each of the shifts that are wanted."""
     from bwcr_tf.data import cache
-    from bwcr_tf.evaluation import calibration_choice, inference, scores, shifted
+    from bwcr_tf.evaluation import calibration_record, inference, scores, shifted
     from bwcr_tf.training import checkpoints
 
-    its_map = calibration_choice.load(folder, spec.settings.num_classes)[1]
+    its_map = calibration_record.load(folder, spec.settings.num_classes)[1]
     predict = inference.predictor(checkpoints.load_best(folder))
     for shift in wanted:
         cases = cache.prepare(subjects, spec.settings, cache_dir, shift=shift)

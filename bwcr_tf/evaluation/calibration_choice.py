@@ -1,18 +1,13 @@
-"""Which map leaves with a network, and calibration.json, the record of why (NumPy, SciPy)."""
-
-import json
-import pathlib
+"""Which map leaves with a network, and why (NumPy, SciPy)."""
 
 import numpy as np
 from scipy import stats
 
 from bwcr_tf import metrics
 from bwcr_tf.evaluation import calibration, significance
-from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-NAMES = "calibration.json", "temperature.json"  # the second is of runs of earlier versions
 _FEWEST = 3  # subjects of which a mean and its standard error say something
 
 
@@ -122,66 +117,6 @@ def summarize(nll, tace):
         "tace_gains": [_number(gain) for gain in tace],
         "accepted": helps(nll, tace),
     }
-
-
-def save(folder, record):
-    """Writes the record as a run's calibration.json, which marks a run that is trained."""
-    files.write_json(pathlib.Path(folder) / NAMES[0], record)
-
-
-def finished(folder):
-    """Whether a run's folder has a record, which is written once the run is trained."""
-    return any((pathlib.Path(folder) / name).exists() for name in NAMES)
-
-
-def load(folder, num_classes):
-    """The record of a run, and its calibration.Map.
-
-    A temperature.json of an earlier version is read as a record of kind `temperature`, or `none`.
-
-    Raises:
-      DataError: there is none, or not one for so many classes.
-    """
-    if not finished(folder):
-        raise DataError(f"{folder}: not trained to the end; the same train.py command resumes")
-    path = next(p for p in (pathlib.Path(folder) / name for name in NAMES) if p.exists())
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        if path.name == NAMES[1]:
-            return _of_temperature(record, num_classes)
-        return record, to_map(record, num_classes)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not the calibration of a network of {num_classes} classes"
-        ) from error
-
-
-def to_map(record, num_classes):
-    """The calibration.Map of a record."""
-    if record["kind"] == "none":
-        return calibration.identity(num_classes)
-    weights, bias = (np.array(record[key], np.float64) for key in ("weights", "bias"))
-    shapes = weights.shape == (2 * num_classes, num_classes), bias.shape == (num_classes,)
-    finite = np.isfinite(weights).all() and np.isfinite(bias).all()
-    if not all(shapes) or not finite or record["kind"] not in calibration.PARAMETERS:
-        raise ValueError("another map")
-    return calibration.Map(record["kind"], weights, bias)
-
-
-def to_json(found):
-    """What summary.json keeps of a calibration.Map."""
-    return [found.weights.tolist(), found.bias.tolist()]
-
-
-def _of_temperature(record, num_classes):
-    value, choice = record["temperature"], record.get("choice")
-    if not 0 < value < np.inf:
-        raise ValueError("not positive")
-    found = calibration.scaled(num_classes, value)
-    subjects = record.get("validation_subjects", [])
-    fitted = {"subjects": subjects, "part": "validation", "selected_weights": True}
-    read = {"choice": choice, "kind": found.kind} | (fitted if choice == "fit" else {})
-    return read | dict(zip(("weights", "bias"), to_json(found), strict=True)), found
 
 
 def join(predict, cases):

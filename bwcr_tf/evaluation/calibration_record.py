@@ -1,8 +1,24 @@
-"""All that is fitted to calibration subjects: the map, then tiles, then volumes (NumPy)."""
+"""calibration.json: all that is fitted to calibration subjects (NumPy).
 
-from bwcr_tf.evaluation import calibration_choice, tile_choice, volume_choice, volume_scans
+First the map, then tiles, then volumes.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from bwcr_tf.evaluation import (
+    calibration,
+    calibration_choice,
+    tile_choice,
+    volume_choice,
+    volume_scans,
+)
+from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
+NAMES = "calibration.json", "temperature.json"  # the second is of runs of earlier versions
 COVERAGE = 0.9  # of the intervals of volumes
 
 
@@ -36,7 +52,7 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
     else:
         record = calibration_choice.choose(choice, predict, own, part)
     record["tiles"] = record["volumes"] = None
-    found = calibration_choice.to_map(record, spec.settings.num_classes)
+    found = to_map(record, spec.settings.num_classes)
     if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
         judges = cases.get("validation") or own
         record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)
@@ -52,3 +68,63 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
             spec.classes,
         ) | {"part": part}
     return record
+
+
+def save(folder, record):
+    """Writes the record as a run's calibration.json, which marks a run that is trained."""
+    files.write_json(pathlib.Path(folder) / NAMES[0], record)
+
+
+def finished(folder):
+    """Whether a run's folder has a record, which is written once the run is trained."""
+    return any((pathlib.Path(folder) / name).exists() for name in NAMES)
+
+
+def load(folder, num_classes):
+    """The record of a run, and its calibration.Map.
+
+    A temperature.json of an earlier version is read as a record of kind `temperature`, or `none`.
+
+    Raises:
+      DataError: there is none, or not one for so many classes.
+    """
+    if not finished(folder):
+        raise DataError(f"{folder}: not trained to the end; the same train.py command resumes")
+    path = next(p for p in (pathlib.Path(folder) / name for name in NAMES) if p.exists())
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if path.name == NAMES[1]:
+            return _of_temperature(record, num_classes)
+        return record, to_map(record, num_classes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: not the calibration of a network of {num_classes} classes"
+        ) from error
+
+
+def to_map(record, num_classes):
+    """The calibration.Map of a record."""
+    if record["kind"] == "none":
+        return calibration.identity(num_classes)
+    weights, bias = (np.array(record[key], np.float64) for key in ("weights", "bias"))
+    shapes = weights.shape == (2 * num_classes, num_classes), bias.shape == (num_classes,)
+    finite = np.isfinite(weights).all() and np.isfinite(bias).all()
+    if not all(shapes) or not finite or record["kind"] not in calibration.PARAMETERS:
+        raise ValueError("another map")
+    return calibration.Map(record["kind"], weights, bias)
+
+
+def to_json(found):
+    """What summary.json keeps of a calibration.Map."""
+    return [found.weights.tolist(), found.bias.tolist()]
+
+
+def _of_temperature(record, num_classes):
+    value, choice = record["temperature"], record.get("choice")
+    if not 0 < value < np.inf:
+        raise ValueError("not positive")
+    found = calibration.scaled(num_classes, value)
+    subjects = record.get("validation_subjects", [])
+    fitted = {"subjects": subjects, "part": "validation", "selected_weights": True}
+    read = {"choice": choice, "kind": found.kind} | (fitted if choice == "fit" else {})
+    return read | dict(zip(("weights", "bias"), to_json(found), strict=True)), found

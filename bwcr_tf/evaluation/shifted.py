@@ -1,6 +1,6 @@
 """Scores on shifted test scans, in shifts/NAME-SEVERITY/ of the folder of a run."""
 
-from bwcr_tf.evaluation import annotators, calibration_choice, scores, scoring
+from bwcr_tf.evaluation import annotators, calibration_record, scores, scoring
 from bwcr_tf.system import files
 
 
@@ -16,7 +16,7 @@ def write(run_folder, shift, predict, its_map, cases, classes):
     folder = folder_of(run_folder, shift)
     folder.mkdir(parents=True, exist_ok=True)
     result = {"shift": list(shift), **scores.summarize(found.rows, classes)}
-    result["calibration"] = {"map": calibration_choice.to_json(its_map)}
+    result["calibration"] = {"map": calibration_record.to_json(its_map)}
     result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
     scores.write(folder / "scores.csv", found.rows)
     scores.write(folder / "scores_calibrated.csv", found.calibrated)

@@ -39,7 +39,7 @@ def define_flags():
 def main(_):
     """Exports a run in the format asked for, and prints where to and by which calibration."""
     quiet.import_tensorflow()
-    from bwcr_tf.evaluation import calibration_choice
+    from bwcr_tf.evaluation import calibration_record
     from bwcr_tf.export import ensemble, labelled, saved_model
     from bwcr_tf.training import run_folder
 
@@ -51,7 +51,7 @@ def main(_):
     if ensemble.is_new(folder):
         choice = choice[0] or "auto", choice[1]
     else:  # or it is not trained to its end
-        calibration_choice.load(folder, spec.settings.num_classes)
+        calibration_record.load(folder, spec.settings.num_classes)
     kept = choice in ((None, None), (None, 0), ("none", 0))
     places = FLAGS.data_dir, FLAGS.cache_dir
     cases = None if kept else labelled.cases(folder, spec, *places)

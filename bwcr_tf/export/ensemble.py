@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from bwcr_tf import unet
-from bwcr_tf.evaluation import calibration_choice
+from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder, training_data
@@ -49,7 +49,7 @@ def find(run_dirs):
 
 def is_new(folder):
     """Whether a folder is that of an ensemble that is not calibrated yet."""
-    return (folder / _RECORD).exists() and not calibration_choice.finished(folder)
+    return (folder / _RECORD).exists() and not calibration_record.finished(folder)
 
 
 def check(folders, specs, flags):
@@ -57,7 +57,7 @@ def check(folders, specs, flags):
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise DataError(f"{folders[0]}: a member is there twice; expected different runs")
     for folder, spec, found in zip(folders, specs, flags, strict=True):
-        calibration_choice.load(folder, spec.settings.num_classes)  # trained to the end
+        calibration_record.load(folder, spec.settings.num_classes)  # trained to the end
         for what in ("classes", "settings", "channels", "test"):
             one, other = getattr(spec, what), getattr(specs[0], what)
             if one != other:

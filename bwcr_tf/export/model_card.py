@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from bwcr_tf.data import datasets, normalization
-from bwcr_tf.evaluation import calibration, calibration_choice, scores, significance
+from bwcr_tf.evaluation import calibration, calibration_record, scores, significance
 from bwcr_tf.export import calibration_words, manifest, volume_words
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder, validations
@@ -82,7 +82,7 @@ def write(folder):
 def to_markdown(folder):
     """The card as text; see `write`."""
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    record, found = calibration_choice.load(folder, spec.settings.num_classes)
+    record, found = calibration_record.load(folder, spec.settings.num_classes)
     settings, count = spec.settings, len(spec.settings.windows)
     own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
     shown = run_folder.training_flags(run_flags)
@@ -115,7 +115,7 @@ def to_markdown(folder):
         step=validations.in_words(validations.read(folder / "validation.csv")),
         chosen="" if own else " and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
-        scores=to_table(*measured(folder, calibration_choice.to_json(found))),
+        scores=to_table(*measured(folder, calibration_record.to_json(found))),
         volumes=volume_words.table(record, summary_of(folder)),
         promise=volume_words.promise(record),
         beyond=calibration_words.beyond(record),
@@ -142,7 +142,7 @@ def measured(folder, found):
     summary = summary_of(folder)
     if "temperature" in summary:  # of an earlier version
         scaled = calibration.scaled(len(found[1]), summary["temperature"])
-        same = calibration_choice.to_json(scaled) == found
+        same = calibration_record.to_json(scaled) == found
     else:
         same = summary.get("calibration", {}).get("map") == found
     return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf.evaluation import calibration_choice, calibration_record, inference
+from bwcr_tf.evaluation import calibration_record, inference
 from bwcr_tf.export import calibrated, manifest, model_card, signatures
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
@@ -33,7 +33,7 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     spec = run_folder.load_spec(folder)
     if (choice, coverage) != (None, None):
         set_calibration(folder, network, spec, choice, coverage, cases)
-    record, found = calibration_choice.load(folder, spec.settings.num_classes)
+    record, found = calibration_record.load(folder, spec.settings.num_classes)
     description = describe_run(folder, spec, record, found, data_dir)
     network = calibrated.calibrate(network, found)
     (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map
@@ -45,13 +45,13 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
 def set_calibration(folder, network, spec, choice, coverage, cases):
     """Writes the calibration.json of a run; the arguments are those of `export_run`."""
     num_classes, old = spec.settings.num_classes, None
-    if calibration_choice.finished(folder):
-        old, _ = calibration_choice.load(folder, num_classes)
+    if calibration_record.finished(folder):
+        old, _ = calibration_record.load(folder, num_classes)
     if cases and not training_data.read(folder):  # of an earlier version
         training_data.write(folder, cases["training"], num_classes)
     asked = choice, coverage, old, training_data.read(folder).get("class_frequencies")
     record = calibration_record.make(inference.predictor(network), cases, spec, *asked)
-    calibration_choice.save(folder, record)
+    calibration_record.save(folder, record)
 
 
 def describe_run(folder, spec, record, found, data_dir=None):

@@ -7,7 +7,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from bwcr_tf.evaluation import calibration_choice
+from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.training import run_folder
 
 _FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
@@ -25,7 +25,7 @@ class Job(NamedTuple):
     def finished(self):
         """Whether the run is trained to the end and scored."""
         names = "scores.csv", "summary.json"
-        return calibration_choice.finished(self.folder) and all(
+        return calibration_record.finished(self.folder) and all(
             (self.folder / name).exists() for name in names
         )
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import special
 from test_calibration import draw
 
-from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.evaluation import calibration, calibration_choice, calibration_record
 from bwcr_tf.system.errors import DataError
 
 
@@ -37,7 +37,7 @@ def test_auto_accepts_a_map_of_probabilities_that_are_too_sharp_or_too_flat(slop
     predict, found = cases(slope)
     record = calibration_choice.choose("auto", predict, found, "calibration")
     assert record["candidates"]["temperature"]["accepted"] and record["kind"] != "none"
-    after = calibration.apply(calibration_choice.to_map(record, 3), predict(0))
+    after = calibration.apply(calibration_record.to_map(record, 3), predict(0))
     np.testing.assert_allclose(after, cases(1.0)[0](0), atol=0.15)
     assert record["subjects"] == [f"p{i}" for i in range(6)]
     assert record["part"] == "calibration" and not record["selected_weights"]
@@ -141,51 +141,6 @@ def test_all_annotators_of_a_case_and_all_volumes_of_a_subject_count():
     np.testing.assert_array_equal(p, np.reshape([predict(0), predict(1)], (-1, 3)))
     first, second = np.eye(3)[first], np.eye(3)[second]
     np.testing.assert_array_equal(targets, np.reshape([(first + second) / 2, second], (-1, 3)))
-
-
-def test_record_is_read_as_it_was_written(tmp_path):
-    with pytest.raises(DataError, match="not trained to the end"):
-        calibration_choice.load(tmp_path, 3)
-    record = calibration_choice.choose("dirichlet", *cases(2.0))
-    calibration_choice.save(tmp_path, record)
-    assert calibration_choice.finished(tmp_path)
-    found, its_map = calibration_choice.load(tmp_path, 3)
-    assert found == record and its_map.kind == "dirichlet"
-    with pytest.raises(DataError, match="network of 2 classes"):
-        calibration_choice.load(tmp_path, 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "slope"),
-    [
-        ('{"temperature": 1.0, "choice": "none"}', "none", 1),
-        ('{"temperature": 0.5, "choice": "0.5"}', "temperature", 2),
-        (
-            '{"temperature": 2, "choice": "fit", "validation_subjects": ["a"]}',
-            "temperature",
-            0.5,
-        ),
-    ],
-)
-def test_temperature_of_an_earlier_version_is_read_as_such(text, kind, slope, tmp_path):
-    (tmp_path / "temperature.json").write_text(text)
-    record, found = calibration_choice.load(tmp_path, 2)
-    assert found.kind == kind == record["kind"]
-    np.testing.assert_array_equal(
-        found.weights, np.vstack([slope * np.eye(2), np.zeros((2, 2))])
-    )
-    assert record.get("subjects") == (["a"] if "fit" in text else None)
-
-
-@pytest.mark.parametrize("name", calibration_choice.NAMES)
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"temperature": 0}', '{"kind": "beta", "weights": [[1]], "bias": 0}'],
-)
-def test_broken_record_is_an_error(text, name, tmp_path):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=f"{name}: not the calibration"):
-        calibration_choice.load(tmp_path, 2)
 
 
 def test_ignored_pixels_and_subjects_without_a_label_are_not_fitted_to():

@@ -10,7 +10,7 @@ import pytest
 from bwcr_tf import unet
 from bwcr_tf.data import cache, grids, preprocess, scans
 from bwcr_tf.evaluation import __main__ as evaluation
-from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.evaluation import calibration, calibration_record
 from bwcr_tf.export import ensemble, labelled, saved_model
 from bwcr_tf.predict import segmentation
 from bwcr_tf.report import scored_runs
@@ -52,7 +52,7 @@ def write_run(root, acdc, number, network, training, validation, more=None, **ch
     folder = run_folder.path(root, "acdc", 2, "da", number)
     run_folder.claim(folder, flags | (more or {}), spec)
     unet.save(network, folder / "best.keras")
-    calibration_choice.save(folder, {"choice": "none", "kind": "none"})
+    calibration_record.save(folder, {"choice": "none", "kind": "none"})
     frequencies = [[0.8, 0.1, 0.1, 0], [0.6, 0.3, 0.1, 0]][number % 2]
     known = {"class_frequencies": frequencies, "directions_known": number == 1}
     training_data.save(folder, known)
@@ -156,7 +156,7 @@ def test_ensemble_is_calibrated_exported_scored_reported_and_predicts(
     assert ensemble.is_new(folder)
     record, _ = saved_model.export_run(folder, "dirichlet", cases=labelled.cases(folder, spec))
     assert record["subjects"] == list(patients(4, 6)) and not ensemble.is_new(folder)
-    found = calibration_choice.load(folder, 4)
+    found = calibration_record.load(folder, 4)
     flags = run_folder.read_flags(folder)
     cases = cache.prepare(spec.subjects("test", acdc), SETTINGS, flags["cache_dir"])
     stale = [folder / f"scores_{name}.csv" for name in ("volumes", "annotators")]

@@ -12,7 +12,7 @@ from conftest import heart
 
 from bwcr_tf import unet
 from bwcr_tf.data import grids, preprocess
-from bwcr_tf.evaluation import calibration, calibration_choice
+from bwcr_tf.evaluation import calibration, calibration_record
 from bwcr_tf.export import __main__ as export
 from bwcr_tf.export import calibrated, manifest, saved_model
 from bwcr_tf.system.errors import DataError
@@ -165,8 +165,8 @@ def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path)
     write_run(tmp_path, network)
     its_map = a_map("beta")
     record = {"choice": "beta", "kind": "beta", "subjects": ["p2"], "candidates": {}}
-    weights, bias = calibration_choice.to_json(its_map)
-    calibration_choice.save(tmp_path, record | {"weights": weights, "bias": bias})
+    weights, bias = calibration_record.to_json(its_map)
+    calibration_record.save(tmp_path, record | {"weights": weights, "bias": bias})
     coded = {"labels": {"background": 0, "A": 1, "B": 2}, "codes": {"A": ["87878005", "LV"]}}
     (tmp_path / "dataset.json").write_text(json.dumps(coded))
     saved_model.export_run(tmp_path, data_dir=str(tmp_path))
