@@ -43,7 +43,7 @@ def find(run_dirs):
     run_folder.claim(folder, own_flags, join(specs))
     write_network(folder, folders)
     if all(data := [training_data.read(member_folder) for member_folder in folders]):
-        training_data.save(folder, training_data.join(data))
+        training_data.write(folder, training_data.join(data))
     return folder
 
 

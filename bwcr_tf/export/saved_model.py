@@ -48,7 +48,7 @@ def set_calibration(folder, network, spec, choice, coverage, cases):
     if calibration_record.finished(folder):
         old, _ = calibration_record.load(folder, num_classes)
     if cases and not training_data.read(folder):  # of an earlier version
-        training_data.write(folder, cases["training"], num_classes)
+        training_data.write(folder, training_data.describe(cases["training"], num_classes))
     asked = choice, coverage, old, training_data.read(folder).get("class_frequencies")
     record = calibration_record.make(inference.predictor(network), cases, spec, *asked)
     calibration_record.save(folder, record)

@@ -77,7 +77,8 @@ def train(folder, spec, subjects, options, flags):
         for part in ("training", "validation", "calibration")
     }
     coverage.check([case for some in cases.values() for case in some], spec.settings, True)
-    training_data.write(folder, cases["training"], spec.settings.num_classes)
+    described = training_data.describe(cases["training"], spec.settings.num_classes)
+    training_data.write(folder, described)
     for part in ("validation", "calibration"):
         cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(seed(options))

@@ -6,6 +6,7 @@ import numpy as np
 
 from bwcr_tf.data import grids
 from bwcr_tf.system import files
+from bwcr_tf.system.errors import DataError
 
 _IDENTITIES = np.eye(3), np.diag([-1.0, -1.0, 1.0])  # in the axes of DICOM, and of NIfTI
 
@@ -65,17 +66,19 @@ def join(described):
     }
 
 
-def write(folder, cases, num_classes):
-    """Writes what `describe` says of the training cases into the folder of a run."""
-    save(folder, describe(cases, num_classes))
-
-
-def save(folder, described):
-    """Writes what `describe` or `join` returned."""
+def write(folder, described):
+    """Writes what `describe` or `join` returned into the folder of a run."""
     files.write_json(folder / "training_data.json", described)
 
 
 def read(folder):
-    """What was written; {} of a run of an earlier version."""
+    """What was written; {} of a run of an earlier version.
+
+    Raises:
+      DataError: the file is damaged.
+    """
     path = folder / "training_data.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    try:
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON; expected what training wrote") from error

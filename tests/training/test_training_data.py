@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bwcr_tf.data import grids, preprocess
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import training_data
 
 
@@ -26,7 +27,7 @@ DICOM, NIFTI = (1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1)
 
 def test_class_frequencies_are_those_of_all_annotators(tmp_path):
     cases = [case(DICOM, [0, 0, 1, 2]), case(DICOM, [0, 0, 0, 0], [0, 0, 0, 2])]
-    training_data.write(tmp_path, cases, 4)
+    training_data.write(tmp_path, training_data.describe(cases, 4))
     found = training_data.read(tmp_path)["class_frequencies"]
     assert found == pytest.approx([9 / 12, 1 / 12, 2 / 12, 0])
     ignoring = training_data.describe([*cases, case(DICOM, [4, 4, 0, 3])], 4)
@@ -58,3 +59,11 @@ def test_class_frequencies_are_those_beyond_the_grid_and_of_one_more_scan():
 def test_directions_are_known_where_one_is_not_the_identity(directions, known):
     cases = [case(direction, [0, 0, 0, 1]) for direction in directions]
     assert training_data.describe(cases, 2)["directions_known"] is known
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    training_data.write(tmp_path, {"class_frequencies": [0.5, 0.5], "directions_known": True})
+    path = tmp_path / "training_data.json"
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(DataError, match="training_data.json: not JSON"):
+        training_data.read(tmp_path)
