@@ -39,7 +39,7 @@ def read_codes(path):
 def _complete(path, name, entry):
     """[code, meaning, category] of an entry; its category is the first one where none is given."""
     texts = isinstance(entry, list) and all(isinstance(text, str) for text in entry)
-    if not (texts and len(entry) in (2, 3) and 0 < len(entry[1].encode()) <= 64):
+    if not (texts and len(entry) in (2, 3) and _fits_dicom(entry[1])):
         raise DataError(
             f"{path}: code of {name!r}; expected [code, meaning] or a category, too"
         )
@@ -49,6 +49,12 @@ def _complete(path, name, entry):
     if category not in CATEGORIES:
         raise DataError(f"{path}: category {category!r}; expected {', '.join(CATEGORIES)}")
     return [code, meaning, category]
+
+
+def _fits_dicom(meaning):
+    """Whether a text is one value of a DICOM Long String (PS3.5, 6.2), in bytes of UTF-8."""
+    printable = meaning.isprintable() and "\\" not in meaning
+    return printable and 0 < len(meaning.encode()) <= 64
 
 
 def is_checked(code):

@@ -48,6 +48,9 @@ def test_check_digit_knows_every_single_error_and_swap(code):
         ({"LV": "87878005"}, r"code of 'LV'; expected \[code, meaning\]"),
         ({"LV": [87878005, "Left ventricle"]}, "code of 'LV'"),
         ({"LV": ["87878005", ""]}, "code of 'LV'"),
+        ({"LV": ["87878005", "\ud800"]}, "code of 'LV'"),
+        ({"LV": ["87878005", "Left\nventricle"]}, "code of 'LV'"),
+        ({"LV": ["87878005", "Left\\ventricle"]}, "code of 'LV'"),  # two values in DICOM
         ({"LV": ["87878005", "Left ventricle", "organ"]}, "category 'organ'"),
         (["LV"], "expected JSON"),
     ],
