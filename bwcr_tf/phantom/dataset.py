@@ -60,7 +60,7 @@ def write_subject(folder, seed, number, with_probabilities):
 
 
 def write(directory, num_training=45, num_testing=20, seed=0, advance=None):
-    """Writes the data set whole or not at all; a `directory` that has content is left as it is.
+    """Writes the data set whole or not at all; leaves a folder with content, or a file, as it is.
 
     Args:
       advance: called after each subject; by default it shows a progress line.
@@ -98,5 +98,6 @@ def _move(folder, directory):
     return True
 
 
-def _is_filled(directory):
-    return directory.is_dir() and any(directory.iterdir())
+def _is_filled(path):
+    """Whether a path is a folder with content, or a file."""
+    return path.is_file() or path.is_dir() and any(path.iterdir())

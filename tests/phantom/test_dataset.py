@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from bwcr_tf.data import datasets
 from bwcr_tf.phantom import anatomy, annotators, tissue
 from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.system.errors import DataError
 
 SUBJECTS = range(1, 6)
 PIXEL = np.zeros((1, 1)), np.zeros((1, 1))  # a grid of one
@@ -265,3 +267,12 @@ def test_an_empty_folder_is_filled(tmp_path, instant):
     (tmp_path / "phantom").mkdir()
     assert phantom.write(tmp_path / "phantom", 1, 0)
     assert entries(tmp_path / "phantom") == ["training"]
+
+
+def test_a_file_of_its_name_is_left_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom, "write_subject", None)
+    (tmp_path / "phantom").write_text("notes")
+    assert not phantom.write(tmp_path / "phantom", 1, 0)
+    with pytest.raises(DataError, match="phantom: no phantom data here"):
+        datasets.find("phantom", tmp_path / "phantom")
+    assert (tmp_path / "phantom").read_text() == "notes"
