@@ -1,6 +1,6 @@
 """Which map of its probabilities helps a run, and which `auto` takes, as test subjects see it.
 
-    python tools/calibration_study.py RUN [RUN ...] [--unused=N] [--draws=R] [--objectives]
+    PYTHONPATH=. python tools/calibration_study.py RUN ... [--unused=N] [--draws=R] [--objectives]
 
 For each run: what each candidate gains on held-out calibration subjects, and the scores of the test
 subjects by the network, by each candidate and by what `auto` chose; against annotator 1, and where

@@ -1,6 +1,6 @@
 """Two methods, or one trained in two ways, by paired tests over their test subjects.
 
-    python tools/paired_tests.py A B [--file=scores.csv] [--against=scores.csv]
+    PYTHONPATH=. python tools/paired_tests.py A B [--file=scores.csv] [--against=scores.csv]
 
 A and B are folders of scored runs `run1`, `run2`, ...; the runs that both have are compared, in
 points of per cent: the mean of each, A minus B with its 95 % bootstrap interval over subjects, and

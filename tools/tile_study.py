@@ -1,6 +1,6 @@
 """Whole scans by runs whose grid does not hold them: in tiles, or the centre alone.
 
-    python tools/tile_study.py RUN [RUN ...]
+    PYTHONPATH=. python tools/tile_study.py RUN [RUN ...]
 
 For each run, its map applied: Dice and negative log-likelihood of whole validation and test scans,
 means over subjects, and which of the two an export takes by the validation (or calibration) scans.
