@@ -1,6 +1,6 @@
 """Errors of calibrated volumes, coverage and width of their intervals, on test subjects of runs.
 
-    PYTHONPATH=. python tools/volume_study.py RUN ... [--calibration=auto] [--unused=20] [--draws=20]
+    PYTHONPATH=. python tools/volume_study.py RUN ... [--calibration=KIND] [--unused=N] [--draws=R]
 
 For each run and structure, a row for each set of calibration subjects: the run's validation
 subjects, and N others that the run never saw (of --draws draws, the mean); training subjects choose
