@@ -27,6 +27,7 @@ from bwcr_tf.evaluation import (
     calibration_record,
     conformal,
     inference,
+    significance,
     tile_choice,
     volume_choice,
     volume_estimator,
@@ -88,9 +89,9 @@ def earlier(predict, spec, test):
         ends = np.array([[(each > t).sum() for t in (0.975, 0.025)] for each in p])
         drawn = [scan.true_sizes()[:, c - 1] for scan in scans]
         inside = [(low <= d) & (d <= high) for (low, high), d in zip(ends, drawn, strict=True)]
-        held = volume_estimator.by_subject(subjects, [i[0] for i in inside], all)
+        held = significance.by_subject(subjects, [i[0] for i in inside], all)
         ml = np.ptp(ends, axis=1) * [scan.voxel_ml() for scan in scans]
-        width = volume_estimator.by_subject(subjects, ml, np.mean).mean()
+        width = significance.by_subject(subjects, ml, np.mean).mean()
         result[name] = held.mean(), np.mean([i.mean() for i in inside]), width
     return result
 
@@ -102,9 +103,7 @@ def ceiling(test, classes, arguments):
     ]
     sizes = [scan.true_sizes() for scan in scans]
     names = list(dict.fromkeys(scan.subject for scan in scans))
-    by_subject = functools.partial(
-        volume_estimator.by_subject, [scan.subject for scan in scans]
-    )
+    by_subject = functools.partial(significance.by_subject, [scan.subject for scan in scans])
     result = {name: [] for name in classes}
     for (c, name), draw in itertools.product(enumerate(classes), range(arguments.draws)):
         true = np.array([each[0, c] for each in sizes])

@@ -8,8 +8,6 @@ from bwcr_tf.evaluation import calibration, significance
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FEWEST = 3  # subjects of which a mean and its standard error say something
-
 
 def choose(choice, predict, cases, part="validation"):
     """The record of a choice, as calibration.json keeps it.
@@ -95,7 +93,7 @@ def helps(nll, tace):
     The mean gain in negative log-likelihood must exceed its standard error, and the mean gain in
     TACE must not be negative. With fewer than three subjects nothing is accepted.
     """
-    if len(nll) < _FEWEST:
+    if len(nll) < significance.FEWEST:
         return False
     return bool(nll.mean() > stats.sem(nll) and not significance.mean(tace) < 0)
 

@@ -5,12 +5,22 @@ import collections
 import numpy as np
 from scipy import stats
 
+FEWEST = 3  # subjects of which a mean and its standard error say something
+
 
 def mean(values):
     """Mean of what is neither None nor NaN; NaN if nothing is."""
     values = np.array(list(values), np.float64)  # None becomes NaN
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
+
+
+def by_subject(subjects, values, reduce=mean):
+    """`reduce` of each subject's values [n], in the order in which subjects come."""
+    groups = {}
+    for subject, value in zip(subjects, values, strict=True):
+        groups.setdefault(subject, []).append(value)
+    return np.array([reduce(group) for group in groups.values()])
 
 
 def subject_differences(scores, reference):

@@ -7,7 +7,7 @@ import math
 
 from bwcr_tf import metrics
 from bwcr_tf.data import tiles
-from bwcr_tf.evaluation import significance, volume_estimator, volume_scans
+from bwcr_tf.evaluation import significance, volume_scans
 
 
 def choose(predict, cases, its_map, frequencies):
@@ -31,8 +31,7 @@ def choose(predict, cases, its_map, frequencies):
         found = (volume_scans.scan(predict, case, its_map, around) for case in larger)
         scores = zip(*map(_scores, found), strict=True)
         dice, nll = (
-            significance.mean(volume_estimator.by_subject(subjects, values, significance.mean))
-            for values in scores
+            significance.mean(significance.by_subject(subjects, values)) for values in scores
         )
         table[limit] = 1.0 if math.isnan(dice) else dice, nll
     dice, nll = ({str(limit): row[i] for limit, row in table.items()} for i in range(2))

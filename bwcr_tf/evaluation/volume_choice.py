@@ -9,6 +9,7 @@ from bwcr_tf.evaluation import (
     calibration,
     calibration_choice,
     conformal,
+    significance,
     volume_estimator,
     volumes,
 )
@@ -132,7 +133,7 @@ def _of_class(measured, widths_ml, coverage, c):
 def scores(kind, measured, c):
     """The score [n] of each subject of a list of Measured: the largest of its volumes'."""
     values = [each.scores[kind][c - 1] for each in measured]
-    return volume_estimator.by_subject([each.subject for each in measured], values, max)
+    return significance.by_subject([each.subject for each in measured], values, max)
 
 
 def widths(found, coverage):

@@ -3,13 +3,12 @@
 import numpy as np
 from scipy import stats
 
-from bwcr_tf.evaluation import volumes
+from bwcr_tf.evaluation import significance, volumes
 
 REGIONS = (None, 0.01, 0.05, 0.2, 0.5)  # of volumes.estimate; None is the label's size
 _SHRINK = 5  # a factor's logarithm is as if so many more volumes said that there is none
 _FACTORS = 0.5, 2.0
 _CONFIDENCE = 0.975  # that a candidate gains on the label's size (one-sided t test)
-_FEWEST = 3  # subjects of which a mean and its standard error say something
 
 
 def choose(subjects, true, sizes):
@@ -31,7 +30,7 @@ def choose(subjects, true, sizes):
     errors = {str(region or "label"): relative(sizes[region], true) for region in REGIONS}
     factors = [factor(sizes[None][subjects != s], true[subjects != s]) for s in subjects]
     errors["factor"] = relative(factors * sizes[None], true)
-    errors = {name: by_subject(subjects, e, np.mean) for name, e in errors.items()}
+    errors = {name: significance.by_subject(subjects, e, np.mean) for name, e in errors.items()}
     name = best(errors)
     if name == "factor":
         return None, factor(sizes[None], true), errors
@@ -44,7 +43,7 @@ def best(errors):
     sure = {
         name: gain.mean()
         for name, gain in gains.items()
-        if len(gain) >= _FEWEST
+        if len(gain) >= significance.FEWEST
         and gain.mean() > stats.t.ppf(_CONFIDENCE, len(gain) - 1) * stats.sem(gain)
     }
     return max(sure, key=sure.get, default="label")
@@ -70,11 +69,3 @@ def factor(sizes, true):
     total = np.cumsum(weights[order])
     median = np.clip(ratios[order][np.searchsorted(total, total[-1] / 2)], *_FACTORS)
     return float(median ** (len(ratios) / (len(ratios) + _SHRINK)))
-
-
-def by_subject(subjects, values, reduce):
-    """`reduce` of each subject's values [n], in the order in which subjects come."""
-    groups = {}
-    for subject, value in zip(subjects, values, strict=True):
-        groups.setdefault(subject, []).append(value)
-    return np.array([reduce(group) for group in groups.values()])

@@ -2,13 +2,7 @@
 
 import numpy as np
 
-from bwcr_tf.evaluation import (
-    conformal,
-    significance,
-    volume_choice,
-    volume_estimator,
-    volumes,
-)
+from bwcr_tf.evaluation import conformal, significance, volume_choice, volumes
 from bwcr_tf.system import files
 
 COLUMNS = (
@@ -70,7 +64,7 @@ def summarize(rows, record, classes):
             "width_ml": columns["high_ml"] - columns["low_ml"],
             "annotators_inside": columns["annotators_inside"],
         }
-        covered = volume_estimator.by_subject(subjects, inside, all)
+        covered = significance.by_subject(subjects, inside, all)
         table[name] = {
             "level": rule.level,
             "kind": rule.kind,
@@ -102,7 +96,7 @@ def _estimate(rule):
 
 
 def _mean(subjects, values):
-    mean = significance.mean(volume_estimator.by_subject(subjects, values, significance.mean))
+    mean = significance.mean(significance.by_subject(subjects, values))
     return None if np.isnan(mean) else mean
 
 
