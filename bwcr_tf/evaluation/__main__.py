@@ -67,11 +67,8 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     """Scores the selected averages before and after the calibration.Map of a record."""
     from bwcr_tf.evaluation import (
         analysis,
-        annotators,
-        calibration_record,
         figures,
         inference,
-        scores,
         scoring,
         tile_choice,
         volume_choice,
@@ -85,20 +82,13 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     first = run_flags.get("labels", "first") == "first"
     how = rules, first, tile_choice.beyond(record)
     found = scoring.score_all(predict, its_map, cases, classes, *how)
-    for name in "scores_volumes.csv", "scores_annotators.csv":  # which it need not write again
-        (folder / name).unlink(missing_ok=True)
-    scores.write(folder / "scores.csv", found.rows)
-    scores.write(folder / "scores_calibrated.csv", found.calibrated)
-    result = scores.summarize(found.rows, classes) | analysis.summarize(found.pooled, classes)
-    result["calibration"] = {key: record[key] for key in ("choice", "kind")}
-    result["calibration"]["map"] = calibration_record.to_json(its_map)
-    result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
+    result = scoring.write(folder, found, its_map, classes)
+    result["calibration"] |= {key: record[key] for key in ("choice", "kind")}
+    result |= analysis.summarize(found.pooled, classes)
+    (folder / "scores_volumes.csv").unlink(missing_ok=True)  # of an earlier evaluation
     if rules:
         volume_scores.write(folder / "scores_volumes.csv", found.volumes)
         result["volumes"] = volume_scores.summarize(found.volumes, record["volumes"], classes)
-    if found.annotators:
-        scores.write(folder / "scores_annotators.csv", found.annotators, scores.ALL_METRICS)
-        result["annotators"] = annotators.summarize(found.annotators, found.human, classes)
     files.write_json(folder / "summary.json", result)
     model_card.write(folder)
     shown = cases, found.rows, found.pooled["reliability"], predict, len(classes) + 1
@@ -147,14 +137,15 @@ def evaluate_last(folder, cases, classes):
 def evaluate_shifted(folder, subjects, spec, cache_dir, wanted):
     """Scores the selected averages on the test scans after each of the shifts that are wanted."""
     from bwcr_tf.data import cache
-    from bwcr_tf.evaluation import calibration_record, inference, scores, shifted
+    from bwcr_tf.evaluation import calibration_record, inference, scores, scoring
     from bwcr_tf.training import checkpoints
 
     its_map = calibration_record.load(folder, spec.settings.num_classes)[1]
     predict = inference.predictor(checkpoints.load_best(folder))
     for shift in wanted:
         cases = cache.prepare(subjects, spec.settings, cache_dir, shift=shift)
-        result = shifted.write(folder, shift, predict, its_map, cases, spec.classes)
+        found = scoring.score_all(predict, its_map, cases, spec.classes)
+        result = scoring.write_shifted(folder, shift, found, its_map, spec.classes)
         print("{} of severity {}".format(*shift))
         print(scores.to_text(result["scores"]))
     print(f"{folder}/shifts/: " + ", ".join("{}-{}".format(*shift) for shift in wanted))

@@ -1,4 +1,4 @@
-"""Scores of all test volumes, before and after calibration."""
+"""Scores of all test volumes, before and after calibration, and their files."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,14 @@ from bwcr_tf.evaluation import (
     analysis,
     annotators,
     calibration,
+    calibration_record,
     inference,
+    scores,
     truth,
     volume_scans,
     volume_scores,
 )
+from bwcr_tf.system import files
 from bwcr_tf.system.progress import Progress
 
 
@@ -61,3 +64,37 @@ def score_each(predict, cases, classes):
         if truth.known(case):
             against_all += annotators.score(probabilities, case, classes)
     return rows, against_all
+
+
+def write(folder, found, its_map, classes):
+    """Writes scores.csv, scores_calibrated.csv and, if the truth is known, scores_annotators.csv.
+
+    Args:
+      found: Scores, of which those after `its_map`, a calibration.Map, are the calibrated ones.
+
+    Returns:
+      What summary.json keeps of them.
+    """
+    (folder / "scores_annotators.csv").unlink(missing_ok=True)  # of an earlier evaluation
+    scores.write(folder / "scores.csv", found.rows)
+    scores.write(folder / "scores_calibrated.csv", found.calibrated)
+    result = scores.summarize(found.rows, classes)
+    result["calibration"] = {"map": calibration_record.to_json(its_map)}
+    result["scores_calibrated"] = scores.summarize(found.calibrated, classes)["scores"]
+    if found.annotators:
+        scores.write(folder / "scores_annotators.csv", found.annotators, scores.ALL_METRICS)
+        result["annotators"] = annotators.summarize(found.annotators, found.human, classes)
+    return result
+
+
+def write_shifted(run_folder, shift, found, its_map, classes):
+    """`write` and summary.json in shifts/NAME-SEVERITY/; returns the summary.
+
+    Args:
+      shift: (name, severity) of the scans that the Scores are of.
+    """
+    folder = run_folder / "shifts" / "{}-{}".format(*shift)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {"shift": list(shift), **write(folder, found, its_map, classes)}
+    files.write_json(folder / "summary.json", result)
+    return result

@@ -11,7 +11,7 @@ from bwcr_tf.data import preprocess
 from bwcr_tf.data.settings import Settings
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import __main__ as evaluation
-from bwcr_tf.evaluation import calibration, inference, scores, shifted
+from bwcr_tf.evaluation import calibration, inference, scores, scoring
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
 
@@ -28,7 +28,8 @@ def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
 
     (tmp_path / "scores.csv").write_text("as it was")
     its_map = calibration.scaled(4, 2.0)
-    result = shifted.write(tmp_path, ("noise", 3), predict, its_map, [case], classes)
+    written = scoring.score_all(predict, its_map, [case], classes)
+    result = scoring.write_shifted(tmp_path, ("noise", 3), written, its_map, classes)
     folder = tmp_path / "shifts" / "noise-3"
     assert (tmp_path / "scores.csv").read_text() == "as it was"
     found = {path.name for path in folder.iterdir()}
