@@ -21,13 +21,15 @@ def define_flags():
 
 def main(_):
     """Writes the page of all runs and its figures."""
-    from bwcr_tf.report import contents, page, scored_runs
+    from bwcr_tf.report import page, scored_runs
 
     root, output = pathlib.Path(FLAGS.runs_dir), pathlib.Path(FLAGS.output)
-    found = scored_runs.load(root)
+    found = scored_runs.load(root)  # so that what is wrong with them is said at once
+    quiet.import_tensorflow()  # for Fig. 2 and 4
+    from bwcr_tf.report import contents
+
     folder = output / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    quiet.import_tensorflow()  # for Fig. 2 and 4
     blocks = contents.make_blocks(found, root, folder)
     files.write(output / "report.md", page.to_markdown(blocks))
     files.write(output / "report.html", page.to_html(blocks))

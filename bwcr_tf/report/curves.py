@@ -38,14 +38,14 @@ def _draw_reliability(folder, name, methods, keys, accuracy):
         for key in keys:
             bins = [value[key] for value in bins]
         curves[method] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
-    path = _path(folder, name, methods)
-    reliability_diagram(curves, path, _lines(methods), accuracy)
+    path = names.path(folder, name, methods)
+    reliability_diagram(curves, path, names.lines(methods), accuracy)
     return path
 
 
 def by_distance(folder, setting, methods):
     """Confidence minus accuracy, and ECE, by band of r: means over runs."""
-    path = _path(folder, "distance", methods)
+    path = names.path(folder, "distance", methods)
     edges = next(iter(methods.values()))[0].summary["distance"]["edges"]
     bands = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
     bands += [f"over {edges[-1]}", "none in\nthe slice"]
@@ -53,7 +53,7 @@ def by_distance(folder, setting, methods):
     titles = {"gap": "confidence minus accuracy, points", "ece": "ECE, per cent"}
     for axis, (key, title) in zip(axes, titles.items(), strict=True):
         axis.axhline(0, color="0.6", linewidth=1)
-        for method, line in _lines(methods).items():
+        for method, line in names.lines(methods).items():
             values = zip(
                 *(run.summary["distance"][key] for run in methods[method]), strict=True
             )
@@ -68,10 +68,10 @@ def by_distance(folder, setting, methods):
 
 def by_agreement(folder, setting, methods):
     """Mean probability, and its error, by the fraction of annotators who gave a pixel a class."""
-    path = _path(folder, "agreement", methods)
+    path = names.path(folder, "agreement", methods)
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
     axes[0].plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="calibrated")
-    for method, line in _lines(methods).items():
+    for method, line in names.lines(methods).items():
         fractions, *means = level_means(methods[method])
         for axis, values in zip(axes, means, strict=True):
             axis.plot(fractions, values, **line, label=method)
@@ -86,10 +86,10 @@ def by_agreement(folder, setting, methods):
 
 def by_step(folder, setting, methods):
     """Dice and ECE of the validation volumes against the step: means over runs."""
-    path = _path(folder, "validation", methods)
+    path = names.path(folder, "validation", methods)
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
     unmarked = []
-    for method, line in _lines(methods).items():
+    for method, line in names.lines(methods).items():
         steps, chosen, *means = validation_means(methods[method])
         selected = [validations.selected(run.validations) for run in methods[method]]
         if count := sum(step not in steps for step in selected):
@@ -135,15 +135,3 @@ def level_means(found):
             sums[round(fraction, 4)] += count * np.array([1, *values])
     rows = [(fraction, *(s[1:] / s[0])) for fraction, s in sorted(sums.items())]
     return np.transpose(rows)
-
-
-def _lines(methods):
-    """{method: arguments of plot}."""
-    firsts = {name: found[0] for name, found in methods.items()}
-    return {name: names.line(run.method, run.labels) for name, run in firsts.items()}
-
-
-def _path(folder, name, methods):
-    """Named after the data set and N_tr, which are those of any run."""
-    first = next(iter(methods.values()))[0]
-    return folder / f"{name}_{first.dataset}_ntr{first.ntr}.png"

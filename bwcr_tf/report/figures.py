@@ -1,7 +1,4 @@
-"""The paper's figures 1 to 3, drawn into `folder`.
-
-Fig. 2 needs TensorFlow, which is imported where it is drawn.
-"""
+"""The paper's figures 1 to 3, drawn into `folder`."""
 
 from functools import partial
 
@@ -10,6 +7,7 @@ import numpy as np
 
 from bwcr_tf import boundary
 from bwcr_tf.evaluation.figures import colored, save
+from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.report import names, scored_runs, tables
 from bwcr_tf.report.page import Figure
@@ -43,12 +41,10 @@ def loss_landscapes(folder, weights=(0.1, 1.0)):
 
 def weight_maps(folder):
     """Fig. 2: label map, distance r and weight lambda(r) of Eq. (3) of a synthetic slice."""
-    from bwcr_tf import methods  # needs TensorFlow
-
     path, volume = folder / "weight_maps.png", phantom.make_volume(0, 4, "ED")
     image, label_map = (array[len(array) // 2] for array in (volume.image, volume.label_map))
     distance = boundary.distance(label_map, 4)
-    weight = methods.METHODS["bwcr"].consistency_weight(distance).numpy()
+    weight = METHODS["bwcr"].consistency_weight(distance).numpy()
     figure, axes = plt.subplots(1, 4, figsize=(11, 2.9), layout="constrained")
     axes[0].imshow(image, cmap="gray")
     axes[1].imshow(colored(image / image.max(), label_map, 0.7))

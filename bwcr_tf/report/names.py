@@ -1,4 +1,4 @@
-"""The methods in tables and figures: their order, their titles and their lines."""
+"""The methods in tables and figures: their order, titles and lines, and the files of figures."""
 
 import re
 
@@ -69,3 +69,14 @@ def line(method, labels="first"):
     i = others.index(method) if method in others else len(others)
     kind = {"color": _OTHERS[i % len(_OTHERS)], "marker": _MARKERS[i % len(_MARKERS)]}
     return kind | {"linestyle": "--", "linewidth": 0.9, "markersize": 3.5, "zorder": 1.8}
+
+
+def lines(methods):
+    """{title: arguments of plot} of {title: Runs}."""
+    return {title: line(found[0].method, found[0].labels) for title, found in methods.items()}
+
+
+def path(folder, name, methods):
+    """The file of a figure of {title: Runs}: named after their data set and N_tr."""
+    first = next(iter(methods.values()))[0]
+    return folder / f"{name}_{first.dataset}_ntr{first.ntr}.png"

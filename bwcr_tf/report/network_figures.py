@@ -1,7 +1,6 @@
 """Pictures of what the networks of runs predict, drawn into `folder`.
 
-Where the networks, or the data, are not at hand, a picture is that of an earlier report. They
-need TensorFlow, which is imported where they are drawn.
+Where the networks, or the data, are not at hand, a picture is that of an earlier report.
 """
 
 import functools
@@ -11,9 +10,12 @@ import tempfile
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bwcr_tf import metrics
+from bwcr_tf import metrics, unet
+from bwcr_tf.data import layouts, preprocess
+from bwcr_tf.evaluation import inference
 from bwcr_tf.evaluation.figures import save
 from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.report import names
 from bwcr_tf.report.page import Figure
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
@@ -39,7 +41,7 @@ def annotated_cases(folder, setting, methods, root):
     found = [run for runs in methods.values() for run in runs if run.number == "1"]
     subjects = _subjects(first) if found else []
     draw = functools.partial(_draw_annotated, subjects) if subjects else None
-    path = folder / f"cases_{first.dataset}_ntr{first.ntr}.png"
+    path = names.path(folder, "cases", methods)
     caption = (
         "Test subjects: the slice that annotators mark most, the fraction of annotators who "
         f"mark a pixel, and its probability by the networks of run 1: {setting}."
@@ -91,8 +93,6 @@ def _draw_confidence(found, path):
 
 def _phantom_patient(settings):
     """A test patient of the phantom, preprocessed."""
-    from bwcr_tf.data import layouts, preprocess  # these need TensorFlow
-
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         phantom.write_subject(root / "testing/patient046", 0, 46, with_probabilities=True)
@@ -103,18 +103,16 @@ def _phantom_patient(settings):
 def _subjects(run):
     """Records of test subjects evenly spaced in the split, or [] if the data are not at hand."""
     places = np.linspace(0, len(run.spec.test) - 1, SHOWN + 2).round().astype(int)[1:-1]
-    names = [run.spec.test[i] for i in dict.fromkeys(places)]
+    chosen = {run.spec.test[i] for i in places}
     try:
         subjects = run.spec.subjects("test", run_folder.data_dir(run.flags))
     except DataError:
         return []
-    return [subject for subject in subjects if subject.name in names]
+    return [subject for subject in subjects if subject.name in chosen]
 
 
 def _draw_annotated(subjects, found, path):
     """Image, fraction and probability of foreground by each network; a row a subject."""
-    from bwcr_tf.data import preprocess  # needs TensorFlow
-
     settings, shown = found[0].spec.settings, []
     for subject in subjects:
         case = preprocess.preprocess(subject.volumes[0], settings)
@@ -141,9 +139,6 @@ def _crop(marks):
 
 def _predictions(found, images):
     """{method: probabilities [N, H, W, C]} of N slices by the network of each run."""
-    from bwcr_tf import unet  # these need TensorFlow
-    from bwcr_tf.evaluation import inference  # these need TensorFlow
-
     predictors, predictions = {}, {}
     for run in found:
         network = unet.load(run.folder / "best.keras")

@@ -117,6 +117,7 @@ def _mapped(found):
 
 def _figure(folder, setting, methods, curves):
     """A row of axes for each measure, a column for each shift."""
+    looks = names.lines(methods)
     shifts, measures = ([*dict.fromkeys(key[i] for key in curves)] for i in range(2))
     size = (max(2.6 * len(shifts), 4.5), 2.5 * len(measures))
     figure, axes = plt.subplots(
@@ -126,9 +127,8 @@ def _figure(folder, setting, methods, curves):
     for row, measure in zip(axes, measures, strict=True):
         for axis, shift in zip(row, shifts, strict=True):
             for line, values in curves.get((shift, measure), {}).items():
-                first = methods[line.removesuffix(", calibrated")][0]
-                look = names.line(first.method, first.labels)
-                look |= {"linestyle": ":", "marker": ""} if line not in methods else {}
+                look = looks[line.removesuffix(", calibrated")]
+                look = look | ({} if line in methods else {"linestyle": ":", "marker": ""})
                 pairs = [(s, 100 * v) for s, v in enumerate(values) if not math.isnan(v)]
                 axis.plot(*zip(*pairs, strict=True), **look, label=line)
         row[0].set_ylabel(f"{measure}, per cent", fontsize=8)
@@ -137,8 +137,7 @@ def _figure(folder, setting, methods, curves):
     for axis in axes[-1]:
         axis.set(xlabel="severity", xticks=SEVERITIES)
     place_legend(figure, axes[min(1, len(measures) - 1), 0])
-    first = next(iter(methods.values()))[0]
-    path = folder / f"shifts_{first.dataset}_ntr{first.ntr}.png"
+    path = names.path(folder, "shifts", methods)
     save(figure, path)
     return page.Figure(path, f"Test scans made worse, means over runs and volumes: {setting}.")
 
