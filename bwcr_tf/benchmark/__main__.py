@@ -9,10 +9,10 @@ import pathlib
 
 from absl import flags
 
-from bwcr_tf.system import command, files, quiet
+from bwcr_tf.system import command, files, quiet, source
 
 FLAGS = flags.FLAGS
-SECTIONS = ("training", "variants", "rectangle", "volumes", "prediction", "startup", "fit")
+SECTIONS = source.table_keys("bwcr_tf.benchmark.sections", "SECTIONS")
 
 
 def define_flags():
@@ -58,7 +58,7 @@ def main(_):
     table = sections.describe(setup)
     for name in SECTIONS:
         if name in FLAGS.sections:
-            table |= getattr(sections, name)(setup)
+            table |= sections.SECTIONS[name](setup)
     for name, value in table.items():
         print(f"{name:50} {value if isinstance(value, str) else f'{value:.3g}'}")
     if FLAGS.json:

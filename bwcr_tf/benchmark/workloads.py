@@ -1,16 +1,14 @@
-"""What the benchmark times: each part of the system, on synthetic data, as a function to call."""
+"""What the benchmark times, and how: synthetic slices, networks and steps of training."""
 
 import dataclasses
+import statistics
+import time
 
 import keras
 import numpy as np
-import SimpleITK as sitk
 import tensorflow as tf
 
 from bwcr_tf import affine, boundary, pipeline, unet
-from bwcr_tf.data import grids, normalization, preprocess
-from bwcr_tf.evaluation import analysis, inference
-from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.trainer import Trainer
 
 CLASSES = ("RV", "MYO", "LV")
@@ -32,6 +30,18 @@ class Setup:
     def pixel_mm(self):
         """The grid covers what the paper's does."""
         return 1.33 / boundary.grid_scale(self.shape)
+
+
+def measure(parts, repeats):
+    """Median seconds of each function in a dict, called in turn; the first round is not timed."""
+    times = {name: [] for name in parts}
+    for i in range(repeats + 1):
+        for name, part in parts.items():
+            started = time.perf_counter()
+            part()
+            if i:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def matrix_product(side=4096):
@@ -101,41 +111,3 @@ class OnePass(Trainer):
         for logits, matrix in zip(view_logits, image_to_view, strict=True):
             visible = affine.visible(matrix, height, width)
             yield visible[..., None] * affine.warp(logits, matrix), visible
-
-
-def make_case(settings):
-    """A phantom volume: its sitk.Image, its true probabilities on the network's grid, its Case."""
-    heart = phantom.make_volume(0, 1, "ED")
-    image = sitk.GetImageFromArray(heart.image.astype(np.float32))
-    label = sitk.GetImageFromArray(heart.label_map)
-    image.SetSpacing(heart.spacing_mm)
-    label.SetSpacing(heart.spacing_mm)
-    grid, original = grids.network_grid(image, settings), grids.Grid.of(image)
-    plain = dataclasses.replace(settings, n4_shrink=0)
-    slices = grids.resample(normalization.normalize(image, plain), grid)
-    label_map = grids.resample(label, grid, sitk.sitkNearestNeighbor)
-    distance = np.stack([boundary.distance(m, NUM_CLASSES) for m in label_map])
-    case = preprocess.Case(
-        "v", "s", slices, label_map, distance, grid, heart.label_map, original
-    )
-    return image, grids.restore(heart.probabilities, original, grid), case
-
-
-def volume_parts(setup):
-    """Functions that prepare and score a phantom volume, by name, and the number of its slices."""
-    settings = preprocess.Settings(NUM_CLASSES, setup.shape, setup.pixel_mm)
-    plain = dataclasses.replace(settings, n4_shrink=0)
-    image, probabilities, case = make_case(settings)
-    network = make_network(dataclasses.replace(setup, mixed_precision=False))
-    predict = inference.predictor(network)
-    return {
-        "N4": lambda: normalization.correct_bias(image, settings.n4_shrink),
-        "preprocessing apart from N4": lambda: (
-            grids.resample(normalization.normalize(image, plain), case.grid),
-            [boundary.distance(m, NUM_CLASSES) for m in case.label_map],
-        ),
-        "prediction": lambda: predict(case.image),
-        "metrics": lambda: inference.score(probabilities, case, CLASSES),
-        "analysis": lambda: analysis.measure(probabilities, case),
-        "validation": lambda: inference.dice(predict(case.image), case),
-    }, len(case.image)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
-from bwcr_tf.benchmark import prediction_parts, sections, step_parts, workloads
+from bwcr_tf.benchmark import scans, step_parts, workloads
 
 
 def test_times_are_medians_in_turn_without_the_first_round(monkeypatch):
@@ -13,9 +13,9 @@ def test_times_are_medians_in_turn_without_the_first_round(monkeypatch):
     def part(name):
         now[0] += next(seconds[name])
 
-    monkeypatch.setattr(sections, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(workloads, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     parts = {name: functools.partial(part, name) for name in seconds}
-    assert sections.measure(parts, repeats=3) == {"a": 2, "b": 3}
+    assert workloads.measure(parts, repeats=3) == {"a": 2, "b": 3}
 
 
 def test_operations_of_a_step_are_three_times_those_of_its_convolutions():
@@ -28,7 +28,7 @@ def test_operations_of_a_step_are_three_times_those_of_its_convolutions():
 
 def test_every_timed_prediction_is_of_the_whole_scan():
     setup = workloads.Setup((32, 32), batch_size=2, width=2)
-    for name, part in prediction_parts.parts(setup).items():
+    for name, part in scans.prediction_parts(setup).items():
         found = part()
-        assert found.shape == (*prediction_parts.SHAPE, workloads.NUM_CLASSES), name
+        assert found.shape == (*scans.SHAPE, workloads.NUM_CLASSES), name
         np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)

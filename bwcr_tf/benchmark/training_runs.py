@@ -1,5 +1,9 @@
-"""The benchmark's section `fit`: steps of training with their input, by Keras' fit."""
+"""The benchmark's sections of training as a whole: `startup` and, by Keras' fit, `fit`."""
 
+import pathlib
+import subprocess
+import sys
+import tempfile
 import time
 
 import keras
@@ -7,8 +11,35 @@ import tensorflow as tf
 
 from bwcr_tf.benchmark import workloads
 from bwcr_tf.methods import METHODS
+from bwcr_tf.phantom import dataset as phantom
 
 UNTIMED = 20  # steps: the first is compiled, the next use up what was made meanwhile
+
+
+def startup(setup, subjects=8):
+    """Seconds from the call of train.py to the end of its first step, with a warm cache."""
+    with tempfile.TemporaryDirectory() as scratch:
+        data = pathlib.Path(scratch, "data")
+        phantom.write(data, num_training=subjects, num_testing=1)
+        arguments = [f"--data_dir={data}", f"--cache_dir={scratch}/cache", "--ntr=3"]
+        arguments += ["--size={},{}".format(*setup.shape), f"--pixel_mm={setup.pixel_mm}"]
+        arguments += [f"--batch_size={setup.batch_size}", f"--width={setup.width}"]
+        for name in ("cold", "warm"):
+            seconds = until_first_step([*arguments, f"--runs_dir={scratch}/{name}"])
+    return {"start-up to the first step with a warm cache, s": seconds}
+
+
+def until_first_step(arguments):
+    """Seconds that train.py with these arguments takes to its first step; NaN if it fails."""
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "bwcr_tf.training", *arguments], **how
+    ) as process:
+        found = any(line.startswith("first step") for line in process.stdout)
+        seconds = time.perf_counter() - started
+        process.kill()
+    return seconds if found else float("nan")
 
 
 def fit(setup):
