@@ -40,10 +40,10 @@ def cases_of(arguments, folder):
     # raises DataError for a run that is not trained to its end
     calibration_record.load(folder, spec.settings.num_classes)
     directory = arguments.data_dir or run_folder.data_dir(flags)
-    part = "calibration" if getattr(spec, "calibration", ()) else "validation"
+    part = spec.calibration_part
     subjects = spec.subjects(part, directory)
     if arguments.unused:
-        seen = {*spec.training, *spec.validation, *spec.test, *getattr(spec, "calibration", ())}
+        seen = {*spec.training, *spec.validation, *spec.test, *spec.calibration}
         pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
         subjects = some_of(pool, arguments.unused, random.Random(0))
         part = f"{len(subjects)} unused"

@@ -35,14 +35,13 @@ from bwcr_tf.evaluation import (
     volume_scores,
     volumes,
 )
+from bwcr_tf.training import checkpoints, labels, run_folder
 
 HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
 
 
 def cases_of(folder, arguments):
     """(RunSpec, {part: Cases}, names of unused subjects, labels as by --labels) of a run."""
-    from bwcr_tf.training import labels, run_folder
-
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     # raises DataError for a run that is not trained to its end
     calibration_record.load(folder, spec.settings.num_classes)
@@ -145,8 +144,6 @@ def line(title, rows):
 
 def study(folder, arguments):
     """Prints the table of one run."""
-    from bwcr_tf.training import checkpoints
-
     spec, cases, unused, kind = cases_of(folder, arguments)
     network = inference.predictor(checkpoints.load_best(folder))
     keep = {id(c.image): network(c.image) for part in cases.values() for c in part}
