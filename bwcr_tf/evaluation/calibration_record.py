@@ -47,27 +47,29 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
             "no subjects to calibrate on; expected some that no run trained on, or "
             "--calibration=none --coverage=0"
         )
-    if choice is None:
-        record = {key: value for key, value in old.items() if key != "volumes"}
-    else:
-        record = calibration_choice.choose(choice, predict, own, part)
-    record["tiles"] = record["volumes"] = None
+    record = (
+        dict(old) if choice is None else calibration_choice.choose(choice, predict, own, part)
+    )
     found = to_map(record, spec.settings.num_classes)
+    record["tiles"] = record["volumes"] = None
     if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
         judges = cases.get("validation") or own
         record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)
     if coverage:
-        beyond = tile_choice.beyond(record)
-        maps = volume_choice.held_out_maps(found, predict, own)
         others = [case for other, some in cases.items() if other != part for case in some]
-        rest = dict.fromkeys((case.subject for case in others), found)
-        record["volumes"] = volume_choice.choose(
-            volume_scans.scans(predict, own, maps, beyond),
-            volume_scans.scans(predict, others, rest, beyond),
-            coverage,
-            spec.classes,
-        ) | {"part": part}
+        how = found, tile_choice.beyond(record), coverage, spec.classes
+        record["volumes"] = _volumes(predict, own, others, *how) | {"part": part}
     return record
+
+
+def _volumes(predict, own, others, its_map, beyond, coverage, classes):
+    """The record of volumes of calibration Cases and of others, which have no part in the map."""
+    maps = volume_choice.held_out_maps(its_map, predict, own)
+    rest = dict.fromkeys((case.subject for case in others), its_map)
+    found = volume_scans.scans(predict, own, maps, beyond)
+    return volume_choice.choose(
+        found, volume_scans.scans(predict, others, rest, beyond), coverage, classes
+    )
 
 
 def save(folder, record):

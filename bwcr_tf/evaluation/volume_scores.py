@@ -50,35 +50,39 @@ def summarize(rows, record, classes):
       volumes are in their intervals; `width_ml`; and `annotators_inside`. None is not measured.
       Means are over subjects' means.
     """
-    table = {}
-    for name, rule in zip(classes, volume_choice.rules(record, classes), strict=True):
-        some = [row for row in rows if row["class"] == name]
-        columns = {key: np.array([row.get(key, np.nan) for row in some]) for key in COLUMNS[3:]}
-        subjects = [row["subject"] for row in some]
-        true = np.where(columns["true_ml"] > 0, columns["true_ml"], np.nan)
-        inside = columns["low_ml"] <= columns["true_ml"] + 1e-9
-        inside &= columns["true_ml"] <= columns["high_ml"] + 1e-9
-        values = {
-            "label_error": np.abs(columns["ml"] - true) / true,
-            "calibrated_error": np.abs(columns["calibrated_ml"] - true) / true,
-            "width_ml": columns["high_ml"] - columns["low_ml"],
-            "annotators_inside": columns["annotators_inside"],
-        }
-        covered = significance.by_subject(subjects, inside, all)
-        table[name] = {
-            "level": rule.level,
-            "kind": rule.kind,
-            "volume": _estimate(rule),
-            "covered": int(covered.sum()),
-            "subjects": len(covered),
-        } | {key: _mean(subjects, value) for key, value in values.items()}
+    rules = zip(classes, volume_choice.rules(record, classes), strict=True)
     return {
         "rules": to_json(record),
         "coverage": record["coverage"],
         "calibration_subjects": len(record["subjects"]),
         "part": record["part"],
-        "classes": table,
+        "classes": {
+            name: _of_class([row for row in rows if row["class"] == name], rule)
+            for name, rule in rules
+        },
     }
+
+
+def _of_class(rows, rule):
+    columns = {key: np.array([row.get(key, np.nan) for row in rows]) for key in COLUMNS[3:]}
+    subjects = [row["subject"] for row in rows]
+    true = np.where(columns["true_ml"] > 0, columns["true_ml"], np.nan)
+    inside = columns["low_ml"] <= columns["true_ml"] + 1e-9
+    inside &= columns["true_ml"] <= columns["high_ml"] + 1e-9
+    values = {
+        "label_error": np.abs(columns["ml"] - true) / true,
+        "calibrated_error": np.abs(columns["calibrated_ml"] - true) / true,
+        "width_ml": columns["high_ml"] - columns["low_ml"],
+        "annotators_inside": columns["annotators_inside"],
+    }
+    covered = significance.by_subject(subjects, inside, all)
+    return {
+        "level": rule.level,
+        "kind": rule.kind,
+        "volume": _estimate(rule),
+        "covered": int(covered.sum()),
+        "subjects": len(covered),
+    } | {key: _mean(subjects, value) for key, value in values.items()}
 
 
 def to_json(record):
