@@ -6,6 +6,7 @@ from bwcr_tf.report import (
     network_figures,
     notes,
     page,
+    run_scores,
     scored_runs,
     supplementary_tables,
     tables,
@@ -71,7 +72,7 @@ def differences(methods, rows="annotators"):
     `rows` is the table of a Run that has the scores.
     """
     return {
-        f"{ours} − {name}": scored_runs.differences(
+        f"{ours} − {name}": run_scores.differences(
             methods[ours], methods[name], (rows, rows), TESTED
         )
         for ours, name in tables.pairs("BWCR", methods)
@@ -108,7 +109,7 @@ def _volumes(rows):
 
 def _means(methods, key):
     """The number `key` of a summary's `truth` for each method, in per cent: the best in bold."""
-    values = [scored_runs.average(found, "truth", key) for found in methods.values()]
+    values = [run_scores.average(found, "truth", key) for found in methods.values()]
     cells = [tables.mean_sd([value], 100, 1) for value in values]
     winner = tables.winner_of(cells, -1)
     for value, cell in zip(values, cells, strict=True):
@@ -120,7 +121,7 @@ def _human(found, metric):
     """`79.2 ± 10.9`: a score of each annotator against the others."""
     keys = "annotators", "human", "all", metric.column
     shown = (
-        tables.show(scored_runs.average(found, *keys, key), metric.factor, metric.decimals)
+        tables.show(run_scores.average(found, *keys, key), metric.factor, metric.decimals)
         for key in ("mean", "sd")
     )
     return " ± ".join(filter(None, shown))

@@ -7,6 +7,7 @@ from bwcr_tf.report import (
     curves,
     figures,
     network_figures,
+    run_scores,
     scored_runs,
     shift_scores,
     supplementary_tables,
@@ -34,7 +35,7 @@ def verdicts(found):
     for setting, some in scored_runs.group(plain, "setting").items():
         methods = scored_runs.group(some, "label")
         if ("BWCR", "DA") in tables.pairs("BWCR", methods):
-            against = scored_runs.differences(methods["BWCR"], methods["DA"])
+            against = run_scores.differences(methods["BWCR"], methods["DA"])
             parts = (f"{title} {tables.interval(values)}" for title, values in against.items())
             yield f"**{setting}.** BWCR minus DA: {'; '.join(parts)}."
 
@@ -86,14 +87,14 @@ def test_tables(setting, methods):
     of_cr = [pair for pair in tables.pairs("CR", methods) if pair[1] not in own]
     tests = {
         title: {
-            f"{ours} − {name}": scored_runs.differences(methods[ours], methods[name])
+            f"{ours} − {name}": run_scores.differences(methods[ours], methods[name])
             for ours, name in some
         }
         for title, some in (("Tests", pairs), ("Tests of CR", of_cr))
     }
     ours_too = pairs + [(name, name) for name in methods if name in own]
     tests["Tests against post-hoc calibration"] = {
-        f"{ours} − ({name} calibrated)": scored_runs.differences(
+        f"{ours} − ({name} calibrated)": run_scores.differences(
             methods[ours], methods[name], ("rows", "calibrated")
         )
         for ours, name in sorted(ours_too, key=lambda pair: [*methods].index(pair[1]))

@@ -9,7 +9,7 @@ from bwcr_tf import boundary
 from bwcr_tf.evaluation.figures import colored, save
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.report import names, scored_runs, tables
+from bwcr_tf.report import names, run_scores, scored_runs, tables
 from bwcr_tf.report.page import Figure
 
 
@@ -67,7 +67,7 @@ def improvement(folder, dataset, found):
         methods = scored_runs.group(some, "label")
         ours = [m for m in ("CR", "BWCR") if (m, "DA") in tables.pairs(m, methods)]
         if ours:
-            differences = partial(scored_runs.differences, methods["DA"])
+            differences = partial(run_scores.differences, methods["DA"])
             boxes[ntr] = {m: differences(methods[m])["ECE"] for m in ours}
     if not boxes:
         return []

@@ -2,7 +2,7 @@
 
 import math
 
-from bwcr_tf.report import published, scored_runs
+from bwcr_tf.report import published, run_scores
 
 
 def runs(rows):
@@ -38,7 +38,7 @@ def undefined(rows, metrics, kinds=("rows",)):
 
 def _undefined(found, column, kinds):
     """`2 of 300`: values of Runs that are NaN; empty if none is."""
-    values = [scored_runs.by_volume(found, column, kind).values() for kind in kinds]
+    values = [run_scores.by_volume(found, column, kind).values() for kind in kinds]
     counts = [sum(map(math.isnan, some)) for some in values]
     return f"{' → '.join(map(str, counts))} of {max(map(len, values))}" if any(counts) else ""
 

@@ -1,4 +1,4 @@
-"""Scored runs: what is in their folders, and their scores by volume and by subject."""
+"""Scored runs: what is in their folders."""
 
 import collections
 import json
@@ -6,14 +6,10 @@ import pathlib
 from typing import NamedTuple
 
 from bwcr_tf.data import datasets
-from bwcr_tf.evaluation import scores, significance
+from bwcr_tf.evaluation import scores
 from bwcr_tf.report import names, published, run_checks
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder, validations
-
-MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
-FURTHER = [metric for metric in scores.METRICS.values() if metric not in MAIN]
-TESTED = [metric for metric in MAIN if metric.title in published.METRICS]  # TACE as TACE×10
 
 
 class Run(NamedTuple):
@@ -140,40 +136,3 @@ def group(found, key):
     for run in found:
         groups[getattr(run, key)].append(run)
     return dict(groups)
-
-
-def average(found, *keys):
-    """Mean over runs of the number under `keys` in summary.json; NaN where it is in none."""
-    return significance.mean(number(run.summary, *keys) for run in found)
-
-
-def number(summary, *keys):
-    """The number under `keys` in a summary.json; None where there is none."""
-    for key in keys:
-        summary = (summary or {}).get(key)
-    return summary
-
-
-def by_volume(found, column, rows="rows"):
-    """{(subject, volume, run): score of all structures} of a column of a table of each Run."""
-    return {
-        (row["subject"], row["volume"], run.number): row[column]
-        for run in found
-        for row in getattr(run, rows)
-        if row["class"] == "all" and column in row
-    }
-
-
-def differences(found, reference, tables=("rows", "rows"), metrics=TESTED):
-    """{title of a metric: differences by subject [N]} in points, `found` minus `reference`.
-
-    `tables` are the tables of scores that count of either.
-    """
-    result = {}
-    for metric in metrics:
-        pair = (
-            by_volume(some, metric.column, table)
-            for some, table in zip((found, reference), tables, strict=True)
-        )
-        result[metric.title] = metric.factor * significance.subject_differences(*pair)
-    return result

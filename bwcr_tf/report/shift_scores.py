@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from bwcr_tf.data.shifts import SHIFTS
 from bwcr_tf.evaluation import significance
 from bwcr_tf.evaluation.figures import place_legend, save
-from bwcr_tf.report import names, notes, page, scored_runs
+from bwcr_tf.report import names, notes, page, run_scores
 from bwcr_tf.report.tables import show
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
@@ -65,7 +65,7 @@ def _without_gaps(summaries, keys):
     All runs have all its severities, since a run that has but some would move their means alone.
     Of what the runs have, that is the most numbers; of as many, those of more runs.
     """
-    runs = [{s: scored_runs.number(each[s], *keys) for s in each} for each in summaries]
+    runs = [{s: run_scores.number(each[s], *keys) for s in each} for each in summaries]
 
     def having(severities):
         rows = ([run.get(s) for s in severities] for run in runs)

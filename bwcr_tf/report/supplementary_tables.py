@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from bwcr_tf.evaluation import scores, significance
-from bwcr_tf.report import notes, page, scored_runs
+from bwcr_tf.report import notes, page, run_scores
 from bwcr_tf.report.tables import (
     arrowed,
     by_ntr,
@@ -20,7 +20,7 @@ from bwcr_tf.report.tables import (
 def further_table(dataset, found):
     """The scores of one data set that the paper doesn't have."""
     title, groups = f"Further scores, {dataset}", by_ntr(found)
-    others = [metric for metric in scored_runs.FURTHER if metric is not _HD95]
+    others = [metric for metric in run_scores.FURTHER if metric is not _HD95]
     table = score_table(title, "Method", groups, others, "")
     columns = list(zip(table.header, *table.rows, strict=True))
     for heading, methods in groups.items():
@@ -79,7 +79,7 @@ def temperature_table(setting, methods):
         for metric in metrics:
             keys = "all", metric.column, "mean"
             pair = (
-                scored_runs.average(found, k, *keys) for k in ("scores", "scores_calibrated")
+                run_scores.average(found, k, *keys) for k in ("scores", "scores_calibrated")
             )
             yield " → ".join(show(value, metric.factor, metric.decimals) for value in pair)
 
@@ -99,10 +99,10 @@ def _maps(found):
     kinds = [
         run.summary["calibration"]["kind"] for run in found if "calibration" in run.summary
     ]
-    return ", ".join(kinds) or show(scored_runs.average(found, "temperature"), 1, 2)
+    return ", ".join(kinds) or show(run_scores.average(found, "temperature"), 1, 2)
 
 
-def selection_table(setting, methods, metrics=scored_runs.MAIN, kinds=("rows", "last")):
+def selection_table(setting, methods, metrics=run_scores.MAIN, kinds=("rows", "last")):
     """What the choice of the averages by validation Dice does, against those of the last step.
 
     `kinds` are the tables of a Run that have the scores of either.
@@ -110,7 +110,7 @@ def selection_table(setting, methods, metrics=scored_runs.MAIN, kinds=("rows", "
 
     def cells(found):
         for metric in metrics:
-            pair = (scored_runs.by_volume(found, metric.column, kind) for kind in kinds)
+            pair = (run_scores.by_volume(found, metric.column, kind) for kind in kinds)
             means = (significance.mean(values.values()) for values in pair)
             yield " → ".join(show(mean, metric.factor, metric.decimals) for mean in means)
 
@@ -126,7 +126,7 @@ def leakage_table(setting, methods):
 
     def cells(found):
         for name in classes:
-            pair = (scored_runs.average(found, "leakage", name, key) for key in ("on", "off"))
+            pair = (run_scores.average(found, "leakage", name, key) for key in ("on", "off"))
             yield "{} ({})".format(*(show(value, decimals=2) for value in pair))
 
     note = (
@@ -151,14 +151,14 @@ def truth_table(setting, methods):
     columns = [["Method", *methods]]
     ranks = []
     for name, keys in measures.items():
-        values = [scored_runs.average(found, *keys) for found in methods.values()]
+        values = [run_scores.average(found, *keys) for found in methods.values()]
         ranks.append(stats.rankdata(values))
         cells = [
             f"{show(v, decimals=2)} ({r:g})" for v, r in zip(values, ranks[-1], strict=True)
         ]
         columns.append([f"{name} ↓", *cells])
     floor = significance.mean(
-        scored_runs.average(c, "truth", "label_variation") for c in methods.values()
+        run_scores.average(c, "truth", "label_variation") for c in methods.values()
     )
     note = f"Per cent (rank), near the foreground. {sample} is itself {show(floor)} off."
     if len(methods) > 2:

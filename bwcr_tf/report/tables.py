@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from bwcr_tf.evaluation import significance
-from bwcr_tf.report import names, notes, page, published, scored_runs
+from bwcr_tf.report import names, notes, page, published, run_scores, scored_runs
 from bwcr_tf.training import run_folder
 
 
@@ -30,7 +30,7 @@ def score_column(found, metric, rows="rows"):
 
     `rows` is the table of scores that counts; the paper has no other than the first.
     """
-    values = (scored_runs.by_volume(some, metric.column, rows).values() for some in found)
+    values = (run_scores.by_volume(some, metric.column, rows).values() for some in found)
     cells = [mean_sd(each, metric.factor, metric.decimals) for each in values]
     winner = winner_of(cells, metric.sign)
     for some, cell in zip(found, cells, strict=True):
@@ -50,9 +50,9 @@ def main_table(dataset, found):
     groups = by_ntr(found)
     rows = {f"{m} at {ntr[:-1]}": c for ntr, row in groups.items() for m, c in row.items()}
     note = f"{notes.runs(rows)} The number before each metric is N_tr."
-    note += notes.undefined(rows, scored_runs.MAIN)
+    note += notes.undefined(rows, run_scores.MAIN)
     note += notes.paper(found) if any(run.reported for run in found) else ""
-    return score_table(f"Table 2, {dataset}", "Method", groups, scored_runs.MAIN, note)
+    return score_table(f"Table 2, {dataset}", "Method", groups, run_scores.MAIN, note)
 
 
 def sweep_table(found):
@@ -68,10 +68,10 @@ def sweep_table(found):
     rows = {
         w if w != "0" else "0 (DA)": c for w, c in scored_runs.group(swept, "sweep_row").items()
     }
-    note = notes.runs(rows) + notes.undefined(rows, scored_runs.MAIN)
+    note = notes.runs(rows) + notes.undefined(rows, run_scores.MAIN)
     note += notes.paper(swept) if (first.dataset, first.ntr) in published.SWEEP else ""
     return score_table(
-        f"Table 1, {first.setting}", "λ of CR", {"": rows}, scored_runs.MAIN, note
+        f"Table 1, {first.setting}", "λ of CR", {"": rows}, run_scores.MAIN, note
     )
 
 
@@ -112,7 +112,7 @@ def pairs(ours, methods):
     return [(our, name) for our, name in found if numbers[our] & numbers[name]]
 
 
-def test_table(title, found, metrics=scored_runs.TESTED):
+def test_table(title, found, metrics=run_scores.TESTED):
     """Tests of {what is compared: its `differences`}, Holm's family being a metric's rows."""
     columns = [["difference in points", *found]]
     for metric in metrics:

@@ -1,34 +1,13 @@
 import dataclasses
 import shutil
 
-import numpy as np
 import pytest
-from report_runs import annotate, of_method, write_run, write_runs
+from report_runs import annotate, write_run, write_runs
 
 from bwcr_tf.data import preprocess
 from bwcr_tf.report import scored_runs
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
-
-
-def test_scores_by_volume_are_those_of_all_structures(tmp_path):
-    results = write_runs(tmp_path)
-    path = results / "acdc/ntr5/cr/run1/scores.csv"
-    path.write_text(path.read_text().replace(",RV,0.8,", ",RV,0.2,"))
-    found = of_method(results, "cr")
-    assert set(scored_runs.by_volume(found, "dice").values()) == {0.8}
-    assert scored_runs.by_volume(found, "ece")["a", "a_ES", "1"] == 0.2
-
-
-def test_differences_pair_runs_and_volumes_of_a_subject(tmp_path):
-    results = write_runs(tmp_path)
-    found = scored_runs.differences(of_method(results, "bwcr"), of_method(results, "da"))
-    np.testing.assert_allclose(found["ECE"], [-15, -5])
-    only_run_1 = scored_runs.differences(of_method(results, "bwcr"), of_method(results, "cr"))
-    np.testing.assert_allclose(only_run_1["ECE"], [(-5 - 10) / 2, -3])
-    scaled = [run._replace(calibrated=run.rows, rows=[]) for run in of_method(results, "da")]
-    found = scored_runs.differences(of_method(results, "bwcr"), scaled, ("rows", "calibrated"))
-    np.testing.assert_allclose(found["ECE"], [-15, -5])
 
 
 @pytest.mark.parametrize("layout", ["nnunet", "annotators"])

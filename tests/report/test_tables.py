@@ -4,7 +4,7 @@ import numpy as np
 from report_runs import write_run, write_runs
 
 from bwcr_tf.data import preprocess
-from bwcr_tf.report import notes, scored_runs, tables
+from bwcr_tf.report import notes, run_scores, scored_runs, tables
 from bwcr_tf.training import run_folder
 
 
@@ -81,7 +81,7 @@ def test_another_methods_lambda_is_a_row_of_its_own(tmp_path):
 
 
 def test_tests_mark_what_bwcr_is_better_in_after_holm():
-    titles = [metric.title for metric in scored_runs.TESTED]
+    titles = [metric.title for metric in run_scores.TESTED]
     draw = np.random.default_rng(0).normal(size=(2, 20))
     low, none = -3 + draw[0], draw[1] - draw[1].mean()
     found = {"x": dict(zip(titles, (low, low, none), strict=True))}
