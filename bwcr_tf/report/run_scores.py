@@ -4,7 +4,6 @@ from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import published
 
 MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
-FURTHER = [metric for metric in scores.METRICS.values() if metric not in MAIN]
 TESTED = [metric for metric in MAIN if metric.title in published.METRICS]  # TACE as TACE×10
 
 

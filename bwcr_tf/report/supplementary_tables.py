@@ -20,7 +20,7 @@ from bwcr_tf.report.tables import (
 def further_table(dataset, found):
     """The scores of one data set that the paper doesn't have."""
     title, groups = f"Further scores, {dataset}", by_ntr(found)
-    others = [metric for metric in run_scores.FURTHER if metric is not _HD95]
+    others = [m for m in scores.METRICS.values() if m not in (*run_scores.MAIN, _HD95)]
     table = score_table(title, "Method", groups, others, "")
     columns = list(zip(table.header, *table.rows, strict=True))
     for heading, methods in groups.items():
