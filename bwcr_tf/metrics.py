@@ -132,7 +132,6 @@ def _adaptive_error(probability, true, bins, threshold):
     if not gaps.size:
         return np.nan
     firsts = np.sort(values)[np.arange(bins) * gaps.size // bins]  # the lowest of each bin
-    firsts = np.unique(firsts)  # bins of one value are one
     sums = np.bincount(np.searchsorted(firsts, values, side="right"), gaps)
     return np.abs(sums).sum() / gaps.size
 

@@ -61,6 +61,10 @@ def test_summary_leaves_out_and_names_what_is_undefined():
     assert "a LV hd95_mm: no surface of the class" in summary["undefined"][0]
 
 
+def test_dice_alone_is_better_where_it_is_higher():
+    assert [name for name, metric in scores.ALL_METRICS.items() if metric.sign > 0] == ["dice"]
+
+
 def test_terminal_shows_the_papers_units():
     rows = [
         row(volume, "all", dice=0.5, hd95_mm=math.nan, tace_paper=tace, nll=0.0304)

@@ -100,5 +100,5 @@ def test_scores_are_paired_by_name_and_subjects_come_in_the_order_of_theirs():
 
 
 def test_mean_leaves_out_what_is_undefined():
-    assert significance.mean([1.0, None, float("nan"), 2.0]) == 1.5
+    assert significance.mean([0.0, None, float("nan"), 3.0]) == 1.5
     assert np.isnan(significance.mean([None])) and np.isnan(significance.mean(iter(())))
