@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bwcr_tf.data import grids, preprocess
 from bwcr_tf.evaluation import (
@@ -58,7 +59,8 @@ def measured(cases):
 
 def test_factor_minimises_the_mean_relative_error():
     rng = np.random.default_rng(1)
-    true, sizes = rng.uniform(5, 90, 2000), rng.uniform(5, 90, 2000)
+    true = rng.uniform(5, 90, 2000)
+    sizes = true * rng.uniform(0.7, 2.0, 2000)
     tried = np.linspace(0.5, 2, 1501)
     errors = [volume_estimator.relative(f * sizes, true).mean() for f in tried]
     found = volume_estimator.factor(sizes, true)
@@ -84,6 +86,23 @@ def test_an_estimate_is_taken_only_if_it_is_surely_better_on_subjects_left_out()
         volume_estimator.choose(subjects[:4], true[:4], {r: 2 * true[:4] for r in sizes})[1]
         == 1
     )
+
+
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_an_estimate_is_surely_better_by_a_one_sided_t_test_at_2_5_per_cent(count):
+    rng = np.random.default_rng(count)
+    for gain in rng.normal(1, 0.6, (100, count)):
+        p = stats.ttest_1samp(gain, 0, alternative="greater").pvalue
+        errors = {"label": np.full(count, 9.0), "0.2": 9 - gain}
+        assert volume_estimator.best(errors) == ("0.2" if p < 0.025 else "label")
+
+
+def test_the_largest_gain_is_taken_and_small_volumes_have_errors_of_ten_voxels():
+    noise = np.array([0.1, 0.2, 0.3])
+    errors = {"label": 3 + 0 * noise, "0.01": 2 + noise, "0.2": 1 + noise, "0.5": 2 - noise}
+    assert volume_estimator.best(errors) == "0.2"
+    found = volume_estimator.relative(np.array([5.0, 30]), np.array([2.0, 20]))
+    np.testing.assert_allclose(found, [0.3, 0.5])
 
 
 def test_score_of_a_subject_is_the_largest_of_its_volumes(cases):
@@ -122,9 +141,43 @@ def test_rules_survive_json_and_infinite_scores():
     low, high = volumes.measure(predict(sure.image), 1, rule)[2:]
     assert (low, high) == (0, 72)  # nothing is left out
     assert volume_choice.rules(None, LV) is None
+    record["classes"]["LV"] |= {"region": 0.2, "factor": 0.8, "quantile": 1.5}
+    assert volume_choice.rules(record, LV) == (volumes.Rule(0.2, 0.8, "nested", 1.5, 0.5),)
     record["classes"]["LV"]["kind"] = "exact"
     with pytest.raises(ValueError, match="exact"):
         volume_choice.rules(record, LV)
+
+
+def of_two_classes(subject, rng):
+    """A Scan of classes A and B, B the larger, whose label is drawn from its probabilities."""
+    p = rng.dirichlet([0.6, 0.2, 0.5], (2, 6, 6)).astype(np.float32)
+    label_map = (rng.random((2, 6, 6, 1)) > p[..., :2].cumsum(axis=-1)).sum(axis=-1)
+    return volume_scans.Scan(subject, p, GRID, case(subject, label_map))
+
+
+def test_each_class_has_a_rule_of_its_own():
+    rng = np.random.default_rng(3)
+    found, others = ([of_two_classes(f"{x}{i}", rng) for i in range(4)] for x in "st")
+    record = volume_choice.choose(found, others, 0.9, ("A", "B"))["classes"]
+    for c, name in enumerate("AB", start=1):
+
+        def largest(scans, kind, c=c):
+            return max(
+                kind.score(s.probabilities(), c, np.count_nonzero(s.case.label_map == c))
+                for s in scans
+            )
+
+        for key, kind in volumes.KINDS.items():
+            widest = largest(others, kind)
+            ends = [kind.interval(s.probabilities(), c, widest) for s in others]
+            expected = 0.01 * np.mean([high - low for low, high in ends])
+            assert record[name]["widths_ml"][key] == pytest.approx(expected)
+        own = largest(found, volumes.KINDS[record[name]["kind"]])
+        assert record[name]["quantile"] == pytest.approx(own)
+        true = np.array([np.count_nonzero(s.case.label_map == c) for s in found])
+        sizes = [np.count_nonzero(s.probabilities().argmax(-1) == c) for s in found]
+        error = np.abs(sizes - true) / np.maximum(true, 10)
+        np.testing.assert_allclose(record[name]["held_out_errors"]["label"], error)
 
 
 def test_a_subject_does_not_shape_the_map_that_it_is_measured_with(cases):
@@ -210,19 +263,37 @@ def test_test_volumes_are_held_against_annotator_1_or_their_mean_and_against_all
     assert volume_choice.measure(scan).true == [6]
 
 
+def test_volumes_of_each_class_are_held_against_those_that_annotators_drew_of_it():
+    p = np.full((2, 6, 6, 3), (0.96, 0.02, 0.02), np.float32)
+    p[0, 0, :4], p[1, 0, :3] = (0.05, 0.9, 0.05), (0.05, 0.05, 0.9)  # four voxels and three
+    maps = np.zeros((3, 2, 36), np.uint8)
+    for drawn, (a, b) in zip(maps, ((1, 2), (5, 4), (7, 0)), strict=True):
+        drawn[0, :a], drawn[1, :b] = 1, 2
+    maps = maps.reshape(3, 2, 6, 6)
+    scan = volume_scans.Scan("s", p, GRID, case("s", maps[0], others=maps[1:]))
+    # a quarter of ten voxels: sizes of A from 1.5 to 6.5, of B from 0.5 to 5.5
+    rules = [volumes.Rule(None, 1.0, "relative", 0.25, level) for level in (0.8, 0.9)]
+    found = volume_scores.score(scan, rules, ("A", "B"))
+    assert [row["true_ml"] for row in found] == [0.01, 0.02]
+    assert [row["ml"] for row in found] == pytest.approx([0.04, 0.03])
+    assert [row["annotators_inside"] for row in found] == [1 / 3, 2 / 3]
+
+
 def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():
     def row(subject, true, ml, low, high):
         keys = ("true_ml", "ml", "calibrated_ml", "low_ml", "high_ml")
-        values = dict(zip(keys, (true, ml, ml, low, high), strict=True))
+        values = dict(zip(keys, (true, ml, ml + 0.5, low, high), strict=True))
         return {"subject": subject, "class": "LV"} | values
 
     rows = [row("a", 2.0, 1.0, 1, 3), row("a", 2.0, 1.5, 1, 1.9), row("b", 0.0, 0.5, 0, 1)]
+    rows.append(row("c", 1.0, 9.0, 2, 3) | {"class": "RV"})
     fields = {"region": None, "factor": 1.0, "kind": "nested", "quantile": None, "level": 2 / 3}
     record = {"coverage": 0.9, "subjects": ["c", "d"], "part": "validation"}
     summary = volume_scores.summarize(rows, record | {"classes": {"LV": fields}}, LV)
     found = summary["classes"]["LV"]
     assert (found["covered"], found["subjects"]) == (1, 2)  # one of a's two volumes is outside
-    assert found["label_error"] == found["calibrated_error"] == (0.5 + 0.25) / 2
+    assert found["label_error"] == (0.5 + 0.25) / 2
+    assert found["calibrated_error"] == (0.25 + 0) / 2
     assert found["width_ml"] == ((2 + 0.9) / 2 + 1) / 2 and found["annotators_inside"] is None
     assert "66.6" in volume_scores.to_text(summary) and "1 of 2" in volume_scores.to_text(
         summary

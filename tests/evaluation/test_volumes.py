@@ -31,6 +31,7 @@ def test_nested_score_is_the_log_odds_of_the_last_voxel_that_counts():
     assert score(1) == pytest.approx(odds(0.9))  # which must not
     assert score(0) == pytest.approx(odds(0.97))
     assert score(3.5) == pytest.approx(-odds(0.3))  # of three annotators, say
+    assert score(1.5) == pytest.approx(odds(0.9))
     assert score(7) == math.inf
 
 
