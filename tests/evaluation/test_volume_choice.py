@@ -91,7 +91,7 @@ def test_an_estimate_is_taken_only_if_it_is_surely_better_on_subjects_left_out()
 @pytest.mark.parametrize("count", [3, 4, 6])
 def test_an_estimate_is_surely_better_by_a_one_sided_t_test_at_2_5_per_cent(count):
     rng = np.random.default_rng(count)
-    for gain in rng.normal(1, 0.6, (100, count)):
+    for gain in rng.normal(1, 0.6, (40, count)):
         p = stats.ttest_1samp(gain, 0, alternative="greater").pvalue
         errors = {"label": np.full(count, 9.0), "0.2": 9 - gain}
         assert volume_estimator.best(errors) == ("0.2" if p < 0.025 else "label")
