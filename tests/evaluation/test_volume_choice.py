@@ -192,6 +192,15 @@ def test_a_subject_does_not_shape_the_map_that_it_is_measured_with(cases):
     )
 
 
+def test_a_scan_is_measured_after_the_map_of_its_subject(cases):
+    maps = {"s0": calibration.scaled(2, 2.0), "s1": calibration.identity(2)}
+    found = volume_scans.scans(predict, cases, maps)
+    assert [scan.subject for scan in found] == ["s0", "s0", "s1", "s1"]  # others have no pixels
+    for scan, each in zip(found, cases, strict=False):
+        expected = calibration.apply(maps[scan.subject], predict(each.image))
+        np.testing.assert_allclose(scan.probabilities(), expected, atol=1e-6)
+
+
 def _samples(cases):
     joined = volume_choice.calibration_choice.join(predict, cases)
     return [calibration.sample(*pixels) for pixels in joined.values()]

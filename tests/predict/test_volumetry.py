@@ -24,6 +24,16 @@ def test_row_has_the_columns_in_order_with_volumes_counted_by_hand():
     assert list(row) == [f"LV_{what}" for what in volumetry.VOLUMES]
 
 
+def test_each_class_has_the_interval_and_the_coverage_of_its_own_rule():
+    p = np.array([(0.1, 0.8, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8), (0.8, 0.1, 0.1)])
+    rules = [volumes.Rule(None, f, "relative", f / 10, f / 4) for f in (1.0, 2.0)]  # of ten
+    row = volumetry.of_scan(p.reshape(1, 2, 2, 3), 0.5, ("A", "B"), rules)
+    expected = {"A": (1.0, 1.0, 0.5, 1.5, 0.25), "B": (0.5, 1.0, 0.0, 1.5, 0.5)}
+    for name, values in expected.items():
+        found = [row[f"{name}_{what}"] for what in volumetry.VOLUMES]
+        assert found == pytest.approx(values)
+
+
 def test_model_without_rules_leaves_all_but_the_labels_volume_empty():
     row = volumetry.of_scan(PROBABILITIES, 0.5, ("LV",))
     assert row.pop("LV_ml") == 1.0 and set(row.values()) == {""} and len(row) == 4
