@@ -24,7 +24,7 @@ _LINES = {  # color and marker of the paper's methods
     "cr": (COLORS["blue"], "v"),
     "bwcr": (COLORS["vermillion"], "o"),
 }
-_OTHERS = ("C4", "C7", "C8", "C9", "navy", "orange", "C5", "limegreen", "magenta")
+_OTHERS = "C4 C7 C8 C9 navy orange C5 limegreen magenta teal tan".split()
 _MARKERS = "s^vDPX<>d"
 
 
