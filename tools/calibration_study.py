@@ -1,11 +1,12 @@
 """Which map of its probabilities helps a run, and which `auto` takes, as test subjects see it.
 
-    PYTHONPATH=. python tools/calibration_study.py RUN ... [--unused=N] [--draws=R] [--objectives]
+    PYTHONPATH=. python tools/calibration_study.py RUN ... [--unused=N] [--draws=R] [...]
 
 For each run: what each candidate gains on held-out calibration subjects, and the scores of the test
 subjects by the network, by each candidate and by what `auto` chose; against annotator 1, and where
 there are several also against the fractions. A change has its 95 % bootstrap interval, subjects as
 the unit. Calibration subjects are those of the run; with --unused, N others that the run never saw.
+Their labels are those of the annotators that the run learns from; with --labels=mean, all of them.
 With --draws, how `auto` decides on R draws of them, and what its choices do to test subjects.
 With --objectives, maps are also fitted on uncertain pixels alone, with classes balanced, and both.
 """
@@ -51,7 +52,7 @@ def cases_of(arguments, folder):
         cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
         for some in (subjects, spec.subjects("test", directory))
     ]
-    found[0] = labels.validated(found[0], flags.get("labels", "first"))
+    found[0] = labels.validated(found[0], arguments.labels or flags.get("labels", "first"))
     return part, *found, len(spec.classes) + 1
 
 
@@ -196,6 +197,7 @@ def main():
     parser.add_argument("--unused", type=int, default=0)
     parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--objectives", action="store_true")
+    parser.add_argument("--labels", choices=list(labels.LABELS))
     parser.add_argument("--data_dir")
     parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
