@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from bwcr_tf import affine, pipeline
 
@@ -166,6 +166,42 @@ def test_draw_without_gates_is_the_identity_and_with_them_is_often():
     drawn = affine.sample(4000, (96, 96), tf.constant([1, 2]))
     identity = np.abs(drawn - np.eye(3)).max(axis=(1, 2)) < 1e-4
     assert np.mean(identity) == pytest.approx(1 / 16, abs=0.015)  # four gates of one half
+
+
+def drawn(name, shape=(48, 96)):
+    """Parameters of matrices [N, 3, 3] in the paper's units: shears only where nothing turns."""
+    matrices = np.float64(affine.sample(4000, shape, tf.constant([1, 2])))
+    middle = np.append((np.array(shape[::-1]) - 1) / 2, 1)
+    first, second = matrices[:, :2, 0].T, matrices[:, :2, 1].T
+    angles = np.degrees([np.arctan2(*first[::-1]), np.arctan2(-second[0], second[1])])
+    x, y = (matrices @ middle - middle)[:, :2].T * 192 / 96
+    return {"translation": (x, y), "scale": [np.hypot(*first)], "rotation_deg": angles[:1]}.get(
+        name, (angles[0], -angles[1])
+    )
+
+
+def test_parameters_are_uniform_each_with_a_gate_of_its_own(monkeypatch):
+    gates = []
+    for name, low, high, unchanged in (
+        ("translation", -10, 10, 0),
+        ("scale", 0.75, 1.25, 1),
+        ("rotation_deg", -20, 20, 0),
+        ("shear_deg", -5, 5, 0),
+    ):
+        with monkeypatch.context() as patch:
+            for other in {"rotation_deg", "shear_deg"} - {name}:
+                patch.setitem(affine.RANGES, other, (0.0, 0.0))
+            found = drawn(name)
+        active = [np.abs(values - unchanged) > 1e-3 * (high - low) for values in found]
+        gates.append(active[0])
+        for values in found:
+            p = stats.kstest(values[active[0]], stats.uniform(low, high - low).cdf).pvalue
+            assert p > 0.001
+        if len(found) == 2:  # of x and of y
+            assert (active[0] == active[-1]).mean() > 0.99
+            assert abs(np.corrcoef(np.array(found)[:, active[0]])[0, 1]) < 0.08
+    np.testing.assert_allclose(np.mean(gates, axis=1), 0.5, atol=0.04)
+    np.testing.assert_allclose(np.corrcoef(gates), np.eye(4), atol=0.06)
 
 
 @settings(max_examples=20, deadline=None)

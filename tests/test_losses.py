@@ -259,6 +259,45 @@ def test_boundary_ramp_is_equation_3(r, expected):
         np.testing.assert_allclose(weight(tf.fill(shape, r / 2)), expected, rtol=1e-5)
 
 
+def test_each_row_has_the_values_of_its_source():
+    """Those of SVLS and NACL are tested above, with ignored neighbours."""
+    z = 8 * LOGITS
+    log_p = special.log_softmax(np.float64(z), -1)
+    p, gaps = np.exp(log_p), np.max(z, -1, keepdims=True) - z
+    cross_entropy = -(LABELS * log_p).numpy().sum(-1)
+    expected = dict.fromkeys([name for name in methods.METHODS if "cr" in name], cross_entropy)
+    expected |= {
+        "baseline": cross_entropy,
+        "da": cross_entropy,
+        "mls": cross_entropy + 0.1 * np.maximum(gaps - 10, 0).mean(-1),
+        "focal": -(LABELS * (1 - p) ** 3 * log_p).numpy().sum(-1),
+        "ls": 0.9 * cross_entropy - 0.1 * log_p.mean(-1),
+        "ecp": cross_entropy + 0.1 * (p * log_p).mean(-1),
+    }
+    for name, loss in expected.items():
+        found = methods.METHODS[name].supervised_loss(LABELS, z)
+        np.testing.assert_allclose(found, loss, rtol=1e-4, atol=1e-5)
+    assert methods.METHODS["l1ace"].supervised_loss.keywords == {"bins": 20}
+    assert [name for name, row in methods.METHODS.items() if not row.augment] == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    "name, loss, weights",
+    [
+        ("cr", losses.squared_difference, [1, 1, 1]),
+        ("bwcr", losses.squared_difference, [1.01, 0.51, 0.01]),
+        ("cr_js", losses.jensen_shannon, [1, 1, 1]),
+        ("bwcr_js", losses.jensen_shannon, [1.01, 0.51, 0.01]),
+        ("bwcr_cos", losses.cosine_distance, [1.01, 0.51, 0.01]),
+    ],
+)
+def test_each_consistency_row_has_its_loss_and_its_lambda(name, loss, weights):
+    row, r = methods.METHODS[name], np.pad([0, 5, np.inf], (0, 189))
+    assert row.consistency_loss is loss
+    found = row.consistency_weight(tf.constant(r[None], tf.float32))
+    np.testing.assert_allclose(found[0, :3], weights, rtol=1e-6)
+
+
 def test_only_consistency_methods_have_two_views():
     two = {name for name, method in methods.METHODS.items() if method.num_views == 2}
     assert two == {"cr", "bwcr", "cr_js", "bwcr_js", "bwcr_cos"}

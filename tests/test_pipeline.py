@@ -56,6 +56,26 @@ def test_two_views_of_an_image_differ():
     assert same.mean() < 0.05
 
 
+def test_each_view_has_its_own_map_and_its_own_intensities(monkeypatch):
+    maps = np.concatenate([batch["view_to_image"] for batch in batches(steps=20)], axis=1)
+    same = np.abs(maps[0] - maps[1]).max(axis=(1, 2)) < 1e-6
+    assert same.mean() < 0.05
+    monkeypatch.setattr(pipeline.affine, "sample", lambda n, *_: tf.eye(3, batch_shape=[n]))
+    views = np.concatenate([batch["views"] for batch in batches(steps=20)], axis=1)
+    assert (np.abs(views[0] - views[1]).max(axis=(1, 2, 3)) > 0).mean() > 0.95
+
+
+def test_intensities_are_those_of_the_resampled_image(monkeypatch):
+    """S_phi comes after T_psi: what lies outside of the image is transformed too."""
+    maps = affine.shift(tf.fill([4], 5.0), tf.zeros(4))
+    monkeypatch.setattr(pipeline.affine, "sample", lambda *_: maps)
+    monkeypatch.setattr(pipeline.intensity, "randomize", lambda images, seed: images + 3)
+    (batch,) = batches("da", steps=1)
+    index = batch["distance"][:, 0, 0].astype(int)
+    expected = np.pad(slices()["images"][index, :, 5:], [(0, 0), (0, 0), (0, 5), (0, 0)]) + 3
+    np.testing.assert_allclose(batch["views"][0], expected, rtol=1e-6)
+
+
 def test_every_epoch_shows_each_slice_once_in_another_order():
     index = np.concatenate([b["distance"][:, 0, 0] for b in batches("da", steps=5)])  # 20 of 10
     for epoch in (index[:10], index[10:]):

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import numpy as np
@@ -13,7 +14,7 @@ from bwcr_tf.system.errors import DataError
 SETTINGS = Settings(num_classes=3, size=(16, 32), pixel_mm=2.0, n4_shrink=0)  # 32 x 64 mm
 
 
-def case(folder, subject, rows, orientation="LPS"):
+def case(folder, subject, rows, orientation="LPS", settings=SETTINGS):
     """A Case of 2 x 40 x 40 voxels of 2 mm, whose columns 10 to 29 of some rows are labelled."""
     image = np.random.default_rng(0).random((2, 40, 40)).astype(np.float32)
     label = np.zeros((2, 40, 40), np.uint8)
@@ -24,7 +25,7 @@ def case(folder, subject, rows, orientation="LPS"):
         turned = sitk.DICOMOrient(sitk.ReadImage(path), orientation)
         sitk.WriteImage(turned, path)
         paths.append(path)
-    return preprocess.preprocess(Volume(subject, *paths), SETTINGS, subject)
+    return preprocess.preprocess(Volume(subject, *paths), settings, subject)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RIP"])
@@ -34,6 +35,16 @@ def test_labels_beyond_the_grid_are_those_counted_by_hand(orientation, tmp_path)
     np.testing.assert_array_equal(coverage.count(found, 3), expected)
     found.original_label_map[found.original_label_map == 0] = 3  # ignored
     np.testing.assert_array_equal(coverage.count(found, 3), expected)
+    second = dataclasses.replace(
+        found, other_original_label_maps=found.original_label_map[None]
+    )
+    np.testing.assert_array_equal(coverage.count(second, 3), np.multiply(expected, 2))
+
+
+def test_a_voxel_is_inside_where_its_centre_is_in_a_pixel_at_the_edge(tmp_path):
+    settings = dataclasses.replace(SETTINGS, pixel_mm=3.0)  # 24 mm on each side of the centre
+    found = case(tmp_path, "a", slice(7, 20), settings=settings)  # rows 8 to 31 are within
+    np.testing.assert_array_equal(coverage.count(found, 3), [2 * 1 * 20, 2 * 13 * 20])
 
 
 def test_subjects_are_named_and_over_five_per_cent_refused(tmp_path, capsys):
@@ -54,6 +65,10 @@ def test_subjects_are_named_and_over_five_per_cent_refused(tmp_path, capsys):
 def test_all_subjects_are_named_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(coverage, "count", lambda case, _: np.array([case.cut, 100]))
     cases = [types.SimpleNamespace(subject=f"p{k}", cut=k) for k in range(9)]
+    cases.append(types.SimpleNamespace(subject="p8", cut=0))  # another volume of p8
     coverage.check(cases, SETTINGS, refuse=True)
-    named = ", ".join(f"p{k} {k} %" for k in range(8, 0, -1))
+    named = ", ".join(
+        f"p{k} {share} %"
+        for k, share in zip((7, 6, 5, 4, 8, 3, 2, 1), (7, 6, 5, 4, 4, 3, 2, 1), strict=True)
+    )
     assert f"({named})\n" in capsys.readouterr().err

@@ -146,6 +146,15 @@ def test_proposed_grids_hold_95_percent_of_the_volumes(count, wide, side, monkey
     assert proposed(monkeypatch, [(size, 1.0) for size in sizes]) == (1.0, side)
 
 
+def test_spacing_and_extent_are_those_of_the_most_frequent_orientation(monkeypatch):
+    headers = [("LPS", (160, 128, 3), (1.0, 1.0, 5.0))] * 2
+    headers += [("LPS", (64, 64, 3), (1.5, 1.5, 5.0)), ("RAS", (512, 512, 3), (3.0, 3.0, 5.0))]
+    monkeypatch.setattr(preprocess.scans, "read_header", lambda path: headers.pop())
+    collection = Collection(("a",), (Subject("a", "", (Volume("a", None, None),)),) * 4)
+    own = preprocess.propose(collection, datasets.DATASETS["nnunet"])
+    assert (own.orientation, own.pixel_mm, own.size) == ("LPS", 1.0, (128, 160))
+
+
 @pytest.mark.parametrize("spacing", [0.62504, 0.62496, 0.62549, 1.0004, 0.97656])
 def test_a_spacing_with_many_digits_makes_the_grid_no_larger(spacing, monkeypatch):
     pixel_mm, size = proposed(monkeypatch, [((512, 192), spacing)] * 3)

@@ -64,6 +64,16 @@ def test_winner_of_equal_means_has_the_lower_sd():
     assert tables.winner_of([a, b, c], 1) == c and tables.winner_of([], 1) is None
 
 
+def test_cells_leave_out_what_is_undefined_and_intervals_start_at_their_lower_end():
+    assert tables.mean_sd([math.nan, 0.5, 0.7], 100, 1) == ("60.0 ± 10.0", 60.0, 10.0)
+    assert tables.interval(np.array([1.0, 3.0])) == "+2.0 [+1.0, +3.0]"  # of means 1, 2, 2, 3
+    assert (tables.show(0.1234), tables.show(-0.05), tables.show(math.nan)) == (
+        "12.3",
+        "−5.0",
+        "",
+    )
+
+
 def test_table_1_has_da_as_0_and_a_row_for_each_lambda(tmp_path):
     results = write_runs(tmp_path)
     table = tables.sweep_table(scored_runs.load(results))
