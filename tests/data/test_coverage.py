@@ -42,9 +42,12 @@ def test_labels_beyond_the_grid_are_those_counted_by_hand(orientation, tmp_path)
 
 
 def test_a_voxel_is_inside_where_its_centre_is_in_a_pixel_at_the_edge(tmp_path):
-    settings = dataclasses.replace(SETTINGS, pixel_mm=3.0)  # 24 mm on each side of the centre
-    found = case(tmp_path, "a", slice(7, 20), settings=settings)  # rows 8 to 31 are within
-    np.testing.assert_array_equal(coverage.count(found, 3), [2 * 1 * 20, 2 * 13 * 20])
+    settings = dataclasses.replace(SETTINGS, size=(16, 6), pixel_mm=3.0)  # 48 x 18 mm
+    found = case(tmp_path, "a", slice(7, 20), settings=settings)
+    inside = 12 * 10  # of rows 8 to 31 and columns 15 to 24
+    np.testing.assert_array_equal(
+        coverage.count(found, 3), [2 * (13 * 20 - inside), 2 * 13 * 20]
+    )
 
 
 def test_subjects_are_named_and_over_five_per_cent_refused(tmp_path, capsys):

@@ -51,8 +51,10 @@ def test_runs_of_another_precision_are_another_setting(tmp_path):
 def test_ensembles_are_compared_with_ensembles_of_as_many_members(tmp_path):
     for method in ("bwcr", "bwcrx3", "da", "dax3", "dax2", "cr"):
         write_run(tmp_path, method, 1, [0.1] * 3)
+    write_run(tmp_path / "mean", "bwcr", 1, [0.1] * 3, labels="mean")
     methods = scored_runs.group(scored_runs.load(tmp_path), "label")
-    expected = [("BWCR", "CR"), ("BWCR", "DA"), ("BWCR × 3", "DA × 3")]
+    expected = [("BWCR", "BWCR, labels mean"), ("BWCR", "CR"), ("BWCR", "DA")]
+    expected.append(("BWCR × 3", "DA × 3"))
     assert sorted(tables.pairs("BWCR", methods)) == expected
     del methods["BWCR"]
     assert tables.pairs("BWCR", methods) == []
