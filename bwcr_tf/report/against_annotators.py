@@ -110,11 +110,8 @@ def _volumes(rows):
 def _means(methods, key):
     """The number `key` of a summary's `truth` for each method, in per cent: the best in bold."""
     values = [run_scores.average(found, "truth", key) for found in methods.values()]
-    cells = [tables.mean_sd([value], 100, 1) for value in values]
-    winner = tables.winner_of(cells, -1)
-    for value, cell in zip(values, cells, strict=True):
-        text = tables.show(value)
-        yield f"**{text}**" if cell is winner else text
+    cells = [(tables.show(value), round(100 * value, 1), 0.0) for value in values]
+    return tables.best_in_bold(cells, -1)
 
 
 def _human(found, metric):

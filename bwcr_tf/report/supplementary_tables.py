@@ -9,11 +9,11 @@ from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import notes, page, run_scores
 from bwcr_tf.report.tables import (
     arrowed,
+    best_in_bold,
     by_ntr,
     mean_sd,
     score_table,
     show,
-    winner_of,
 )
 
 
@@ -46,13 +46,11 @@ def _hd95_columns(heading, methods):
         mean_sd([each[key] for key in sorted(common) if each], _HD95.factor, _HD95.decimals)
         for each in found.values()
     ]
-    winner = winner_of(cells, _HD95.sign)
-    texts = [f"**{cell[0]}**" if cell is winner else cell[0] for cell in cells]
     missed = [
         f"{sum(map(np.isnan, each.values()))} of {len(each)}" if each else ""
         for each in found.values()
     ]
-    yield [f"{heading} {arrowed(_HD95)}".strip(), *texts]
+    yield [f"{heading} {arrowed(_HD95)}".strip(), *best_in_bold(cells, _HD95.sign)]
     yield [f"{heading} missed".strip(), *missed]
 
 

@@ -32,9 +32,7 @@ def score_column(found, metric, rows="rows"):
     """
     values = (run_scores.by_volume(some, metric.column, rows).values() for some in found)
     cells = [mean_sd(each, metric.factor, metric.decimals) for each in values]
-    winner = winner_of(cells, metric.sign)
-    for some, cell in zip(found, cells, strict=True):
-        text = f"**{cell[0]}**" if cell is winner else cell[0]
+    for some, text in zip(found, best_in_bold(cells, metric.sign), strict=True):
         theirs = some[0].reported.get(metric.title) if text and rows == "rows" else None
         yield text + (" ({} ± {})".format(*theirs) if theirs else "")
 
@@ -162,7 +160,8 @@ def mean_sd(values, factor, decimals):
     return " ± ".join(f"{value:.{decimals}f}" for value in rounded), *rounded
 
 
-def winner_of(cells, sign):
-    """The `mean_sd` of the best mean; of equal ones that of the lower sd (Table 2)."""
+def best_in_bold(cells, sign):
+    """Texts of cells (text, mean, sd): the best mean in bold, of equal ones the lower sd."""
     known = [cell for cell in cells if not math.isnan(cell[1])]
-    return max(known, key=lambda cell: (sign * cell[1], -cell[2]), default=None)
+    best = max(known, key=lambda cell: (sign * cell[1], -cell[2]), default=None)
+    return [f"**{cell[0]}**" if cell is best else cell[0] for cell in cells]

@@ -60,10 +60,11 @@ def test_ensembles_are_compared_with_ensembles_of_as_many_members(tmp_path):
     assert tables.pairs("BWCR", methods) == []
 
 
-def test_winner_of_equal_means_has_the_lower_sd():
-    a, b, c = ("", 5.0, 2.0), ("", 5.0, 1.0), ("", 6.0, 9.0)
-    assert tables.winner_of([a, b, c, ("", math.nan, 0.0)], -1) == b
-    assert tables.winner_of([a, b, c], 1) == c and tables.winner_of([], 1) is None
+def test_of_equal_means_that_of_the_lower_sd_is_in_bold():
+    cells = [("a", 5.0, 2.0), ("b", 5.0, 1.0), ("c", 6.0, 9.0), ("", math.nan, 0.0)]
+    assert tables.best_in_bold(cells, -1) == ["a", "**b**", "c", ""]
+    assert tables.best_in_bold(cells, 1) == ["a", "b", "**c**", ""]
+    assert tables.best_in_bold(cells[3:], 1) == [""]
 
 
 def test_cells_leave_out_what_is_undefined_and_intervals_start_at_their_lower_end():
