@@ -132,12 +132,6 @@ def _mean_sd(values):
     }
 
 
-def uncalibrated(summary):
-    """Whether no map was asked for, by summary.json; `temperature` is of earlier versions."""
-    asked = summary.get("calibration", {}).get("choice")
-    return asked == "none" or summary.get("temperature") == 1
-
-
 def to_text(summary, columns=tuple(METRICS)):
     """A table for the terminal of `columns` of `scores` of `summarize`, mean +- sd."""
     metrics = [ALL_METRICS[column] for column in columns]

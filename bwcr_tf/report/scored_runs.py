@@ -91,13 +91,19 @@ def _load_run(folder):
             raise ValueError("no scores in summary.json")
         tables = [_rows(folder / name, spec) for name in run_checks.FILES.values()]
         tables += [validations.read(folder / "validation.csv")]
-        if scores.uncalibrated(summary):
+        if _uncalibrated(summary):
             tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = error if isinstance(error, OSError | DataError) else repr(error)
         raise DataError(f"{folder}: not a complete run ({reason})") from error
+
+
+def _uncalibrated(summary):
+    """Whether no map was asked for, by summary.json; `temperature` is of earlier versions."""
+    asked = summary.get("calibration", {}).get("choice")
+    return asked == "none" or summary.get("temperature") == 1
 
 
 def _dataset(flags):
