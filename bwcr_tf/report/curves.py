@@ -7,7 +7,7 @@ import numpy as np
 
 from bwcr_tf.evaluation import significance
 from bwcr_tf.evaluation.figures import place_legend, reliability_diagram, save
-from bwcr_tf.report import names
+from bwcr_tf.report import names, run_scores
 from bwcr_tf.report.page import Figure
 from bwcr_tf.training import validations
 
@@ -34,9 +34,7 @@ def reliability_of_fractions(folder, setting, methods):
 def _draw_reliability(folder, name, methods, keys, accuracy):
     curves = {}
     for method, found in methods.items():
-        bins = [run.summary for run in found]
-        for key in keys:
-            bins = [value[key] for value in bins]
+        bins = [run_scores.number(run.summary, *keys) for run in found]
         curves[method] = {key: np.sum([b[key] for b in bins], axis=0) for key in bins[0]}
     path = names.path(folder, name, methods)
     reliability_diagram(curves, path, names.lines(methods), accuracy)

@@ -28,20 +28,25 @@ def make_blocks(folder, setting, methods):
     curves, counts = {}, {}  # {(shift, measure): {line: values of SEVERITIES}}, and runs
     for method, found in methods.items():
         for shift, summaries in _by_shift(found).items():
-            for measure, (keys, calibrated) in _MEASURES.items():
-                lines = {method: keys}
-                if calibrated and _mapped(found):
-                    lines[f"{method}, calibrated"] = calibrated
-                for line, path in lines.items():
-                    if kept := _without_gaps(summaries, path):
-                        values = [
-                            significance.mean(run.get(s) for run in kept) for s in SEVERITIES
-                        ]
-                        curves.setdefault((shift, measure), {})[line] = values
-                        counts.setdefault(line, {})[f"{measure} with {shift}"] = len(kept)
+            for measure, line, keys in _lines(method, found):
+                if kept := _without_gaps(summaries, keys):
+                    values = [significance.mean(run.get(s) for run in kept) for s in SEVERITIES]
+                    curves.setdefault((shift, measure), {})[line] = values
+                    counts.setdefault(line, {})[f"{measure} with {shift}"] = len(kept)
     if not curves:
         return []
     return [_figure(folder, setting, methods, curves), _table(setting, curves, counts)]
+
+
+def _lines(method, found):
+    """(measure, name of a line, keys of summary.json) of all that is shown of a method's Runs."""
+    mapped = all(
+        run.summary.get("calibration", {}).get("kind", "none") != "none" for run in found
+    )
+    for measure, (keys, calibrated) in _MEASURES.items():
+        yield measure, method, keys
+        if calibrated and mapped:
+            yield measure, f"{method}, calibrated", calibrated
 
 
 def _by_shift(found):
@@ -106,13 +111,6 @@ def _leave_out_other_maps(run, summaries):
 def _map(summary):
     """The calibration map of a summary.json; None in one of an earlier version."""
     return summary.get("calibration", {}).get("map")
-
-
-def _mapped(found):
-    """Whether all Runs have a calibration map."""
-    return all(
-        run.summary.get("calibration", {}).get("kind", "none") != "none" for run in found
-    )
 
 
 def _figure(folder, setting, methods, curves):
