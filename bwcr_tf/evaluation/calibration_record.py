@@ -33,7 +33,8 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
       cases: {part of the split: preprocess.Cases}, of training subjects perhaps some; with the
         choice `none` and a coverage of zero, none are used.
       spec: training.run_folder.RunSpec.
-      choice: of calibration_choice.choose; None keeps the map of the record `old`.
+      choice: of calibration_choice.choose; None keeps the map of the record `old`. Without cases,
+        its choice between tiles and the centre is kept, too.
       coverage: of the intervals; zero leaves them out, so that `volumes` is None. None is that of
         the record `old`, or COVERAGE where it is of a version without intervals.
     """
@@ -51,7 +52,7 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
         dict(old) if choice is None else calibration_choice.choose(choice, predict, own, part)
     )
     found = to_map(record, spec.settings.num_classes)
-    record["tiles"] = record["volumes"] = None
+    record["tiles"], record["volumes"] = (old or {}).get("tiles"), None
     if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
         judges = cases.get("validation") or own
         record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)

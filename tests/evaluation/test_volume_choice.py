@@ -252,6 +252,14 @@ def test_subjects_set_aside_do_not_choose_between_tiles_and_the_centre(cases, sp
     assert alone["tiles"]["subjects"] == ["s2", "s3", "s4", "s5"]
 
 
+@pytest.mark.parametrize("choice", [None, "none"])
+def test_tiles_stay_as_they_were_chosen_where_no_subject_is_asked_again(choice, spec):
+    """Else `export --coverage=0` would predict beyond the grid what the choice leaves out."""
+    old = {"kind": "none", "tiles": {"max_tiles": 1, "class_frequencies": [0.9, 0.1]}}
+    made = calibration_record.make(predict, None, spec, choice, 0, old, (0.9, 0.1))
+    assert made["tiles"] == old["tiles"] and made["volumes"] is None
+
+
 def test_test_volumes_are_held_against_annotator_1_or_their_mean_and_against_all():
     p = np.full((2, 6, 6), 0.01)
     p[0, 0, :4], p[1, 0, :2] = 0.9, 0.3  # a label of four voxels, two more from 0.3 on
