@@ -1,8 +1,8 @@
 """What this machine does with each part, and how far from its limit: python -m bwcr_tf.benchmark.
 
 Everything is timed on synthetic slices and a phantom volume, as the median of repeated calls taken
-in turn in one process, so that the ratios hold even where other programs disturb the times. Only
-the start-up is another process: train.py, on a small phantom.
+in turn in one process, so that the ratios hold even where other programs disturb the times. The
+start-up (of train.py, on a small phantom) and `memory` are processes of their own.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ def define_flags():
     flags.DEFINE_list(
         "sections",
         ["training", "volumes", "startup"],
-        "Also: variants, rectangle, prediction, fit.",
+        "Also: variants, rectangle, prediction, memory, fit.",
     )
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
     flags.register_validator(

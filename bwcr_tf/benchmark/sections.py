@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from bwcr_tf.benchmark import scans, steps, training_runs
+from bwcr_tf.benchmark import memory, scans, steps, training_runs
 
 SECTIONS = {
     "training": steps.training,
@@ -12,6 +12,7 @@ SECTIONS = {
     "rectangle": steps.rectangle,
     "volumes": scans.volumes,
     "prediction": scans.prediction,
+    "memory": memory.memory,
     "startup": training_runs.startup,
     "fit": training_runs.fit,
 }

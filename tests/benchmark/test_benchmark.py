@@ -1,10 +1,16 @@
 import functools
+import resource
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pytest
+import SimpleITK as sitk
 
-from bwcr_tf.benchmark import scans, step_parts, workloads
+from bwcr_tf.benchmark import memory, scans, step_parts, workloads
+from bwcr_tf.predict import segmentation
 
 
 def test_times_are_medians_in_turn_without_the_first_round(monkeypatch):
@@ -32,3 +38,24 @@ def test_every_timed_prediction_is_of_the_whole_scan():
         found = part()
         assert found.shape == (*scans.SHAPE, workloads.NUM_CLASSES), name
         np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_memory_is_measured_of_a_process_of_its_own():
+    """Of which more is touched than this one ever had, from which Linux starts to count."""
+    size = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + 100_000_000
+    work = f"a = bytearray(b'1') * {size}\nwhile time.process_time() < 1.5: pass"
+    gigabytes, seconds = memory.child_usage([sys.executable, "-c", f"import time\n{work}"])
+    assert size < 1e9 * gigabytes < size + 50e6 and 1.5 <= seconds < 2
+    with pytest.raises(subprocess.CalledProcessError):
+        memory.child_usage([sys.executable, "-c", "import sys; sys.exit(2)"])
+
+
+def test_the_large_scan_has_pixels_of_its_model_which_predicts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "SHAPE", (2, 64, 64))
+    command = memory.prediction(workloads.Setup((32, 32), 2, width=2), tmp_path)
+    assert command[1:3] == ["-m", "bwcr_tf.predict"]
+    paths = dict(flag.removeprefix("--").split("=") for flag in command[3:])
+    model = segmentation.load(paths["model"])
+    image = sitk.Cast(sitk.ReadImage(paths["input"]), sitk.sitkFloat32)
+    assert image.GetSpacing()[:2] == pytest.approx((model.settings.pixel_mm,) * 2)
+    assert segmentation.predict([image], model).shape == (2, 64, 64, workloads.NUM_CLASSES)
