@@ -7,7 +7,7 @@ from bwcr_tf import metrics
 from bwcr_tf.data import grids
 from bwcr_tf.evaluation import significance
 
-_PIXELS = 2**19  # of a batch, at most
+_PIXELS = 2**18  # of a batch, at most
 
 
 def predictor(network):
@@ -26,7 +26,7 @@ def predictor(network):
 def in_batches(function, slices):
     """What `function` makes of slices [Z, H, W, K], a batch at a time, as one array.
 
-    Batches are of 32 slices, but of fewer if these are large: 14 of 192 x 192, 2 of 512 x 512.
+    Batches are of 32 slices, but of fewer if these are large: 7 of 192 x 192, 1 of 512 x 512.
     """
     size = min(32, max(1, _PIXELS // slices[0, ..., 0].size))
     return np.concatenate([function(slices[i : i + size]) for i in range(0, len(slices), size)])

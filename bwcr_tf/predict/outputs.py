@@ -31,6 +31,13 @@ def entropy(probabilities):
     return found
 
 
+_ARRAYS = {  # each is made when it is written, for memory
+    "labels": label_map,
+    "probabilities": lambda probabilities: np.moveaxis(probabilities, -1, 0),
+    "entropy": entropy,
+}
+
+
 def write(output, name, suffix, probabilities, image, header=None):
     """Writes the three images of a scan, each of them whole or not at all.
 
@@ -38,21 +45,16 @@ def write(output, name, suffix, probabilities, image, header=None):
     with its sform, qform, codes and units.
     """
     grid = grids.Grid.of(image)
-    arrays = {
-        "labels": label_map(probabilities),
-        "probabilities": np.moveaxis(probabilities, -1, 0),
-        "entropy": entropy(probabilities),
-    }
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        for what, array in arrays.items():
+        for what, array in _ARRAYS.items():
             path = pathlib.Path(temporary, what + suffix)
             try:
-                image_files.write(path, array, grid, header)
+                image_files.write(path, array(probabilities), grid, header)
             except OSError as error:
                 reason = f"could not be written ({error.strerror}); is the disk full?"
                 raise DataError(f"{output}: {name} {reason}") from error
-        for what in arrays:
+        for what in _ARRAYS:
             source = os.path.join(temporary, what + suffix)
             os.replace(source, output / f"{name}_{what}{suffix}")

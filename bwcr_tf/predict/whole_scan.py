@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from bwcr_tf.data import grids, scans, tiles
 from bwcr_tf.evaluation import inference
 
-_BLOCK = 2**23  # probabilities of as many slices as have so many numbers are blended at a time
+_BLOCK = 2**22  # probabilities of as many slices as have so many numbers are blended at a time
 
 
 class Layout(NamedTuple):
