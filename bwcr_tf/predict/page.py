@@ -10,7 +10,6 @@ import re
 import numpy as np
 from scipy import special
 
-from bwcr_tf.evaluation import volumes
 from bwcr_tf.predict.page_style import SCRIPT, STYLE, colour
 from bwcr_tf.predict.thumbnails import LEVELS
 from bwcr_tf.system import files
@@ -34,10 +33,9 @@ def uncertainty(probabilities):
     return float(sums / count) if count else math.inf
 
 
-def missing_structures(probabilities, classes):
-    """A warning of the classes that are nowhere the most likely one; empty if there is none."""
-    numbered = enumerate(classes, start=1)
-    missing = [name for c, name in numbered if not volumes.label_size(probabilities, c)]
+def missing_structures(row, classes):
+    """A warning of the classes without a volume in a row of volumes.csv; empty if all have one."""
+    missing = [name for name in classes if not row[f"{name}_ml"]]
     return f"not found: {', '.join(missing)}" if missing else ""
 
 

@@ -102,16 +102,15 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
         probabilities, code = predict_oriented(images, model, mode, max_tiles, path)
         held = dataclasses.replace(model.settings, orientation=code)
         orientation.check_plane(image, held, mode, path)
-        if missing := page.missing_structures(probabilities, model.classes):
+        voxel_ml = np.prod(image.GetSpacing()) / 1000
+        found = volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
+        row = {"scan": name, **found, "model": model.name}
+        if missing := page.missing_structures(row, model.classes):
             errors.warn(f"{path}: {missing}")
     if write_also:
         write_also(output, name, path, probabilities, model)
     suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
     outputs.write(output, name, suffix, probabilities, image, outputs.nifti_header(path))
-    voxel_ml = np.prod(image.GetSpacing()) / 1000
-    row = {"scan": name}
-    row |= volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
-    row["model"] = model.name
     article = page.article(
         name,
         page.uncertainty(probabilities),

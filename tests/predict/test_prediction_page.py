@@ -12,7 +12,7 @@ import pytest
 from conftest import heart, write_image
 
 from bwcr_tf.data import preprocess
-from bwcr_tf.predict import page, segmentation
+from bwcr_tf.predict import page, segmentation, volumetry
 from bwcr_tf.predict.thumbnails import Thumbnail
 from bwcr_tf.system.errors import DataError
 
@@ -47,9 +47,10 @@ def test_uncertainty_is_the_mean_entropy_of_the_voxels_that_may_be_foreground():
 
 def test_structures_that_are_nowhere_the_most_likely_are_warned_of():
     p = np.array([[0.9, 0.1, 0], [0.2, 0.3, 0.5]]).reshape(1, 1, 2, 3)
-    assert page.missing_structures(p, CLASSES) == "not found: LV"
-    assert page.missing_structures(p[..., [0, 2, 1]], CLASSES) == "not found: LV_wall"
-    assert page.missing_structures(np.eye(3).reshape(1, 1, 3, 3), CLASSES) == ""
+    arrays = p, p[..., [0, 2, 1]], np.eye(3).reshape(1, 1, 3, 3)
+    rows = [volumetry.of_scan(array, 1e-4, CLASSES) for array in arrays]
+    told = [page.missing_structures(row, CLASSES) for row in rows]
+    assert told == ["not found: LV", "not found: LV_wall", ""]
 
 
 def test_scans_that_need_a_person_come_first_and_earlier_ones_stay(tmp_path):
