@@ -1,18 +1,14 @@
 """MODEL_CARD.md of a run: what the model was trained on, how well it does, and its limits."""
 
-import collections
-import json
 import pathlib
 
 import numpy as np
 
 from bwcr_tf.data import datasets, normalization
-from bwcr_tf.evaluation import calibration, calibration_record, scores, significance
-from bwcr_tf.export import calibration_words, manifest, volume_words
+from bwcr_tf.evaluation import calibration_record
+from bwcr_tf.export import calibration_words, manifest, score_words, volume_words
 from bwcr_tf.system import files
 from bwcr_tf.training import run_folder, validations
-
-_METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 
 _CARD = """# {method} on {dataset}, {ntr} training subjects, run {run}
 
@@ -115,8 +111,10 @@ def to_markdown(folder):
         step=validations.in_words(validations.read(folder / "validation.csv")),
         chosen="" if own else " and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
-        scores=to_table(*measured(folder, calibration_record.to_json(found))),
-        volumes=volume_words.table(record, summary_of(folder)),
+        scores=score_words.to_table(
+            *score_words.measured(folder, calibration_record.to_json(found))
+        ),
+        volumes=volume_words.table(record, score_words.summary_of(folder)),
         promise=volume_words.promise(record),
         beyond=calibration_words.beyond(record),
     )
@@ -132,69 +130,3 @@ def _network(flags):
         return "A 2D U-Net that labels"
     count = members.count(",") + 1
     return f"The mean probability of {count} 2D U-Nets ({members.replace(',', ', ')}) labels"
-
-
-_SCORES = ("scores.csv", "scores_calibrated.csv")
-
-
-def measured(folder, found):
-    """`by_subject` before and after the map `found`, as JSON; {} if it was another one."""
-    summary = summary_of(folder)
-    if "temperature" in summary:  # of an earlier version
-        scaled = calibration.scaled(len(found[1]), summary["temperature"])
-        same = calibration_record.to_json(scaled) == found
-    else:
-        same = summary.get("calibration", {}).get("map") == found
-    return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]
-
-
-def summary_of(folder):
-    """The summary.json of a run's folder; {} where there is none."""
-    try:
-        return json.loads((folder / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def by_subject(rows):
-    """Dict of (class, metric) to the mean of each subject's volumes [N]; NaN is left out."""
-    values = collections.defaultdict(lambda: collections.defaultdict(list))
-    for row in rows:
-        for metric in _METRICS:
-            if not np.isnan(row.get(metric, np.nan)):
-                values[row["class"], metric][row["subject"]].append(row[metric])
-    return {
-        key: np.array([np.mean(found) for found in subjects.values()])
-        for key, subjects in values.items()
-    }
-
-
-def to_table(before, after):
-    """Mean [95 % interval] over subjects before and after calibration, as a Markdown table."""
-    if not before or not after:
-        return "Not measured yet: `python evaluate.py` fills in this table."
-    lines = [
-        "| metric | class | subjects | before | after |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    order = sorted(before, key=lambda key: (_METRICS.index(key[1]), key[0] != "all"))
-    for name, metric in order:
-        cells = [to_cell(metric, table.get((name, metric))) for table in (before, after)]
-        count = len(before[name, metric])
-        lines.append(f"| {metric} | {name} | {count} | {cells[0]} | {cells[1]} |")
-    plain = " and ".join(metric for metric in _METRICS if not scores.METRICS[metric].unit)
-    lines.append(
-        "\nOn the test subjects, before and after calibration: the mean over"
-        "\nsubjects and its 95 % percentile bootstrap interval, subjects as the unit. Per cent,"
-        f"\nexcept {plain}; ece is of labelled foreground pixels, ece_all of all."
-    )
-    return "\n".join(lines)
-
-
-def to_cell(metric, values):
-    """`76.1 [70.2, 81.0]` of a metric's means for each subject [N], or of None."""
-    if values is None:
-        return "undefined"
-    shown = scores.METRICS[metric]
-    numbers = values.mean(), *significance.bootstrap_interval(values)
-    return "{} [{}, {}]".format(*(f"{shown.factor * n:.{shown.decimals}f}" for n in numbers))

@@ -7,7 +7,7 @@ import pytest
 
 from bwcr_tf.data import preprocess
 from bwcr_tf.evaluation import volume_scores
-from bwcr_tf.export import calibration_words, model_card
+from bwcr_tf.export import calibration_words, model_card, score_words
 from bwcr_tf.training import run_folder, validations
 
 HEADER = "subject,volume,class,dice,hd95_mm,ece,ece_all,tace,tace_paper,nll,brier\n"
@@ -181,7 +181,7 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
 
 def test_interval_is_the_bootstraps():
     values = np.random.default_rng(0).random(30)
-    mean, low, high = map(float, re.findall(r"[\d.]+", model_card.to_cell("dice", values)))
+    mean, low, high = map(float, re.findall(r"[\d.]+", score_words.to_cell("dice", values)))
     half = 196 * values.std() / np.sqrt(30)
     assert mean == pytest.approx(100 * values.mean(), abs=0.05)
     assert (mean - low, high - mean) == pytest.approx((half, half), rel=0.15)
