@@ -51,27 +51,28 @@ def read_volumes(output, model):
 
     Raises:
       DataError: it is of another model, or of an earlier version, which did not say of which; or
-        no table in UTF-8.
+        no table in UTF-8; or a row has more cells than the table has columns.
     """
     path = output / "volumes.csv"
     if not path.exists():
         return {}
-    expected = ["scan", *columns(model.classes), "model"]
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         try:
-            known = table.fieldnames == expected
-            rows = {row["scan"]: row for row in table} if known else {}
-            if not known or any(row["model"] != model.name for row in rows.values()):
-                raise DataError(
-                    f"{path}: of another model, or of an earlier version; choose another output "
-                    "folder"
-                )
-            return rows
+            header, rows = table.fieldnames, list(table)
         except (UnicodeDecodeError, csv.Error) as error:  # saved by another program, perhaps
-            raise DataError(
-                f"{path}: no table in UTF-8; choose another output folder"
-            ) from error
+            raise _refused(path, "no table in UTF-8") from error
+    known = header == ["scan", *columns(model.classes), "model"]
+    if not known or any(row["model"] != model.name for row in rows):
+        raise _refused(path, "of another model, or of an earlier version")
+    for row in rows:
+        if None in row:  # else these cells would become a column
+            raise _refused(path, f"{row['scan']} has more cells than there are columns")
+    return {row["scan"]: row for row in rows}
+
+
+def _refused(path, reason):
+    return DataError(f"{path}: {reason}; choose another output folder")
 
 
 def write_volumes(output, rows):

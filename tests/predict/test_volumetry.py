@@ -58,3 +58,15 @@ def test_a_table_that_another_program_saved_in_its_own_encoding_is_refused(tmp_p
     path.write_bytes(path.read_text("utf-8").encode("cp1252"))
     with pytest.raises(DataError, match="volumes.csv: no table in UTF-8"):
         volumetry.read_volumes(tmp_path, model)
+
+
+@pytest.mark.parametrize("cells", [",", ",a note"])
+def test_a_row_that_was_given_more_cells_is_refused(cells, tmp_path):
+    """Those of the first row would be a column without a name in the next table."""
+    model = types.SimpleNamespace(classes=("LV",), name="m")
+    row = volumetry.of_scan(PROBABILITIES, 1, ["LV"]) | {"model": "m"}
+    volumetry.write_volumes(tmp_path, [{"scan": name} | row for name in "ab"])
+    path = tmp_path / "volumes.csv"
+    path.write_text(path.read_text().rstrip() + cells + "\n")
+    with pytest.raises(DataError, match="volumes.csv: b has more cells than there are columns"):
+        volumetry.read_volumes(tmp_path, model)
