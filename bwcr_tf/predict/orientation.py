@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from bwcr_tf.data import grids, scans
+from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import page
 from bwcr_tf.system import errors
 
@@ -85,14 +86,14 @@ def in_plane(code):
 def uncertainties(normalized, own, model, codes):
     """{code: page.uncertainty of a few slices of a scan in that orientation}.
 
-    Codes of one slice axis are compared on the same slices, in one batch. `own` is the scan's Grid.
+    Codes of one slice axis are compared on the same slices. `own` is the scan's Grid.
     """
     found = {}
     for axis in dict.fromkeys(code[2] for code in codes):
         some = [code for code in dict.fromkeys(codes) if code[2] == axis]
         slices = _few_slices(normalized, own, model.settings, some[0])  # [N, S, S, K]
         views = [_cropped(scans.turned(slices, some[0], code), model.settings) for code in some]
-        probabilities = np.asarray(model.probabilities(np.concatenate(views)))
+        probabilities = inference.in_batches(model.probabilities, np.concatenate(views))
         parts = np.split(probabilities, len(some))
         found |= {code: page.uncertainty(part) for code, part in zip(some, parts, strict=True)}
     return found

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import types
 
 import numpy as np
 import pytest
@@ -122,3 +123,20 @@ def test_orientations_are_equally_likely_to_a_network_that_sees_no_direction(
     blind = dataclasses.replace(loaded, directions_known=False)
     assert not segmentation.predict_all({"a": path}, blind, tmp_path / "out", "auto")
     assert "warning" not in capsys.readouterr().err
+
+
+def test_large_slices_are_compared_in_the_batches_that_predict_them():
+    """Sixteen of 512 x 512 in one took more memory than all else of a scan of 300."""
+    batches = []
+
+    def network(images):
+        batches.append(len(images))
+        return np.full((*images.shape[:3], 2), 0.5, np.float32)
+
+    settings = dataclasses.replace(SETTINGS, size=(512, 512))
+    loaded = types.SimpleNamespace(settings=settings, probabilities=network)
+    image = sitk.GetImageFromArray(arrow())
+    own, codes = grids.Grid.of(image), orientation.in_plane("LPS")
+    found = orientation.uncertainties([image], own, loaded, codes)
+    assert batches == [1] * 16
+    assert found == pytest.approx(dict.fromkeys(codes, np.log(2)))
