@@ -34,24 +34,14 @@ def sample(count, shape, seed, probability=0.5):
         low, high = RANGES[name]
         return tf.where(gates[gate], low + (high - low) * unit[row], identity)
 
-    radians = math.pi / 180
-    pixels = grid_scale(shape)
-    return compose(
-        shift(
-            pixels * value("translation", 0, 0, 0.0), pixels * value("translation", 1, 0, 0.0)
-        ),
-        about_center(
-            compose(
-                rotation(radians * value("rotation_deg", 2, 1, 0.0)),
-                zoom(value("scale", 3, 2, 1.0)),
-                shear(
-                    radians * value("shear_deg", 4, 3, 0.0),
-                    radians * value("shear_deg", 5, 3, 0.0),
-                ),
-            ),
-            shape,
-        ),
+    pixels, radians = grid_scale(shape), math.pi / 180
+    translation = shift(*(pixels * value("translation", row, 0, 0.0) for row in (0, 1)))
+    linear = compose(
+        rotation(radians * value("rotation_deg", 2, 1, 0.0)),
+        zoom(value("scale", 3, 2, 1.0)),
+        shear(*(radians * value("shear_deg", row, 3, 0.0) for row in (4, 5))),
     )
+    return compose(translation, about_center(linear, shape))
 
 
 def _matrices(rows):

@@ -32,10 +32,11 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
 
 
 def make_batch(slices, num_classes, method, batch_size, step, seed):
-    """The batch of `step`, a dict of
+    """The batch of `step`.
 
-    views [V, B, H, W, K], view_to_image [V, B, 3, 3], labels [B, H, W, C] one-hot (or fractions)
-    and distance [B, H, W] in pixels.
+    Returns:
+      Dict of `views` [V, B, H, W, K], `view_to_image` [V, B, 3, 3], `labels` [B, H, W, C], one-hot
+      or fractions, and `distance` [B, H, W] in pixels.
     """
     count, *shape, channels = slices["images"].shape
     seeds = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)

@@ -22,9 +22,7 @@ class Trainer(keras.Model):
         self.method = method
         self.consistency_scale = consistency_scale
         self.ema = tf.train.ExponentialMovingAverage(decay)
-        self.averaged = [
-            weight.value for weight in network.weights
-        ]  # it takes no Keras variable
+        self.averaged = [w.value for w in network.weights]  # it takes no Keras variable
         self.ema.apply(self.averaged)  # makes the shadow variables, which a traced call cannot
         self.trackers = {
             name: keras.metrics.Mean(name) for name in ("loss", "supervised", "consistency")
