@@ -23,12 +23,12 @@ def normalize(image, settings, window=None):
     image = measured.without_outliers(image, mask)
     if n4_shrink:
         image = correct_bias(image, n4_shrink, mask)
-    low, high = window or _percentiles(sitk.GetArrayViewFromImage(image)[mask])
+    low, high = window or percentiles(sitk.GetArrayViewFromImage(image)[mask])
     scaled = sitk.Clamp((image - float(low)) / float(high - low), sitk.sitkFloat32, 0.0, 1.0)
     return scaled if mask.all() else sitk.Mask(scaled, _image_of(mask, image))
 
 
-def _percentiles(pixels):
+def percentiles(pixels):
     """The values that become 0 and 1: PERCENTILES, or the extremes where these are one value."""
     low, high = np.percentile(pixels, PERCENTILES)
     return (low, high) if high > low else (pixels.min(), pixels.max())

@@ -2,8 +2,8 @@
 
 As Hendrycks and Dietterich (ICLR 2019) and, for MRI, Boone et al. (ROOD-MRI, NeuroImage 2023), each
 shift has five severities. They come before preprocessing, as a scanner would make them: N4 and the
-percentiles see what is shifted. What a shift draws depends on its name and that of the scan alone,
-so that severities and methods are compared on the same draws.
+percentiles see what is shifted. What a shift draws depends on its name, that of the scan and the
+number of the channel alone, so that severities and methods are compared on the same draws.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from bwcr_tf.data import measured, scans
-from bwcr_tf.data.normalization import PERCENTILES
+from bwcr_tf.data.normalization import percentiles
 from bwcr_tf.system.errors import DataError
 
 NOT_CT = "bias", "ghosting"  # its intensities are absolute, and it has no k-space
@@ -134,17 +134,13 @@ def apply(image, name, severity, settings, seed, window=None):
 
     Args:
       image: of `scans.read_image`.
-      seed: text, the name of the scan.
+      seed: text, the name of the scan and the number of the channel.
       window: the (low, high) that become 0 and 1, where these are not percentiles.
     """
-    if not severity:
-        return image
     turned = sitk.DICOMOrient(image, settings.orientation)
     array = sitk.GetArrayFromImage(turned)
     mask = measured.mask(turned, measured.padding(image))
-    low, high = window or np.percentile(array[mask], PERCENTILES)
-    if high <= low:
-        low, high = array[mask].min(), array[mask].max()
+    low, high = window or percentiles(array[mask])
     shift = SHIFTS[name]
     pixels = [mm / settings.pixel_mm for mm in turned.GetSpacing()[1::-1]]
     rng = np.random.default_rng(zlib.crc32(f"{name} {seed}".encode()))
