@@ -35,14 +35,9 @@ def prepare(subjects, settings, cache_dir, workers=None, shift=None):
     """
     cache_dir = pathlib.Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
+    how = settings, shift
     jobs = [
-        (
-            subject.name,
-            volume,
-            settings,
-            shift,
-            cache_dir / f"{_key(volume, settings, shift)}.npz",
-        )
+        (subject.name, volume, *how, cache_dir / f"{_key(volume, *how)}.npz")
         for subject in subjects
         for volume in subject.volumes
     ]
@@ -109,10 +104,9 @@ def _prepare_one(subject, volume, settings, shift, path):
 
 def save_case(case, path):
     """Writes a case as the .npz `path`."""
-    arrays = {field.name: getattr(case, field.name) for field in dataclasses.fields(case)}
     arrays = {
         name: json.dumps(dataclasses.astuple(value)) if isinstance(value, grids.Grid) else value
-        for name, value in arrays.items()
+        for name, value in vars(case).items()
         if value is not None
     }
     with files.atomic_path(path) as temporary:
@@ -126,8 +120,6 @@ def load_case(path):
             arrays = dict(archive)
         for name in {"grid", "original_grid", "plane_grid"} & arrays.keys():
             arrays[name] = grids.Grid(*map(tuple, json.loads(str(arrays[name]))))
-        return preprocess.Case(
-            **{**arrays, "name": str(arrays["name"]), "subject": str(arrays["subject"])}
-        )
+        return preprocess.Case(**arrays | {k: str(arrays[k]) for k in ("name", "subject")})
     except _DAMAGE:
         return None

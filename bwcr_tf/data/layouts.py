@@ -50,10 +50,8 @@ def read_nci(directory):
     So both the tidy layout, with the labels in Labels/, and the archive's own folders are read.
     """
     labels = {}
-    files = {
-        *directory.rglob("*.nrrd"),
-        *directory.glob("*/Labels/*.nrrd"),
-    }  # Labels/ may be a link
+    # Labels/ may be a link, which the first does not follow
+    files = {*directory.rglob("*.nrrd"), *directory.glob("*/Labels/*.nrrd")}
     for path in sorted(path for path in files if not formats.is_hidden(path, directory)):
         name = path.stem.removesuffix("_correctedLabels")
         if name in labels:

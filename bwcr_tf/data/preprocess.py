@@ -84,22 +84,15 @@ def preprocess(volume, settings, subject="", shift=None):
       DataError: the files are not what they must be.
     """
     images = channels.read(volume.images)
-    image = images[0]
-    if shift:
-        images = [
-            shifts.apply(channel, *shift, settings, f"{volume.name} {k}", window)
-            for k, (channel, window) in enumerate(zip(images, settings.windows, strict=True))
-        ]
-    num_classes, place = settings.num_classes, volume.image.is_dir()
-    how = num_classes, place, volume.ignore
+    image, num_classes = images[0], settings.num_classes
+    how = num_classes, volume.image.is_dir(), volume.ignore
     labels = [scans.read_label(path, image, *how) for path in volume.labels]
+    scaled = normalized(_shifted(images, volume.name, settings, shift), settings)
     grid, (around, _) = grids.network_grid(image, settings), grids.plane_grid(image, settings)
-    scaled = normalized(images, settings)
-    label_map, *others = (
-        grids.resample(label, grid, sitk.sitkNearestNeighbor) for label in labels
-    )
+    nearest = sitk.sitkNearestNeighbor
+    label_map, *others = (grids.resample(label, grid, nearest) for label in labels)
     original_label_map, *original_others = map(sitk.GetArrayFromImage, labels)
-    return Case(
+    case = Case(
         name=volume.name,
         subject=subject,
         image=grids.on_grid(scaled, grid),
@@ -111,9 +104,20 @@ def preprocess(volume, settings, subject="", shift=None):
         true_probabilities=_true_probabilities(volume, image, grid, num_classes),
         other_label_maps=np.array(others),
         other_original_label_maps=np.array(original_others),
-        plane=grids.on_grid(scaled, around) if around != grid else None,
-        plane_grid=around if around != grid else None,
     )
+    if around == grid:
+        return case
+    return dataclasses.replace(case, plane=grids.on_grid(scaled, around), plane_grid=around)
+
+
+def _shifted(images, name, settings, shift):
+    """The channels of the scan `name`, as they come without a shift."""
+    if not shift:
+        return images
+    return [
+        shifts.apply(image, *shift, settings, f"{name} {k}", window)
+        for k, (image, window) in enumerate(zip(images, settings.windows, strict=True))
+    ]
 
 
 def _true_probabilities(volume, image, grid, num_classes):

@@ -30,6 +30,8 @@ def read_image(path):
 def read_header(path):
     """Orientation code (`LPS`, say), size and spacing in mm of a scan, without its pixels.
 
+    Of a folder, those of its first file: in plane, they are those of the series.
+
     Raises:
       DataError: unreadable, or not the header of one 3D scan.
     """
@@ -109,7 +111,7 @@ def read_probabilities(path, image, num_classes):
     """The class probabilities of `image` on its own grid, a float32 vector sitk.Image (.nii.gz).
 
     Raises:
-      DataError: unreadable, another grid, or not a probability for each of `num_classes`.
+      DataError: unreadable, another grid, or not `num_classes` numbers a pixel.
     """
     with itk_files.reading(path):
         gzip.decompress(path.read_bytes())  # ITK is silent about a file cut short

@@ -1,4 +1,4 @@
-"""What preprocessing depends on, besides the files."""
+"""The settings of preprocessing, and the size in them as text."""
 
 import dataclasses
 

@@ -44,12 +44,10 @@ def split(name, collection, ntr, run, num_calibration=0):
     calibration, rest = rest[:num_calibration], rest[num_calibration:]
     if not 1 <= ntr <= len(rest):
         possible = f"1 to {len(rest)}" if rest else "more subjects"
+        more = f" and {num_calibration} for calibration" if num_calibration else ""
         raise DataError(
-            f"ntr={ntr}: expected {possible}, for of "
-            f"{len(collection.pool + collection.test)} subjects {len(test)} are for test "
-            f"and {num_validation} for validation"
-            + f" and {num_calibration} for calibration"
-            * bool(num_calibration)
+            f"ntr={ntr}: expected {possible}, for of {len(collection.pool + collection.test)} "
+            f"subjects {len(test)} are for test and {num_validation} for validation{more}"
         )
     return Split(tuple(rest[:ntr]), tuple(validation), test, tuple(calibration))
 
