@@ -54,20 +54,20 @@ def main(_):
     """Trains the run that the flags name, or resumes it, and exports its network."""
     quiet.import_tensorflow()
     from bwcr_tf.export import labelled, saved_model
-    from bwcr_tf.training import run, run_folder
+    from bwcr_tf.training import build, run, run_folder
 
     given = run_flags()
     options = types.SimpleNamespace(**FLAGS.flag_values_dict())
-    if radius := run.radius(run.find_method(options)):
+    if radius := build.radius(build.find_method(options)):
         given["radius"] = radius
-    spec, subjects = run.find_data(options, run_folder.data_dir(given))
+    directory = run_folder.data_dir(given)
+    spec, subjects = run.find_data(options, directory)
     folder = run_folder.path(
         options.runs_dir, options.dataset, options.ntr, options.method, options.run
     )
     with run_folder.lock(folder):
         run_folder.claim(folder, given, spec)
         best = run.train(folder, spec, subjects, options, given)
-        directory = run_folder.data_dir(given)
         cases = labelled.cases(folder, spec, directory, options.cache_dir)
         choice = options.calibration, options.coverage
         record, _ = saved_model.export_run(folder, *choice, cases, directory)

@@ -1,7 +1,6 @@
 """A run from its data to its trained network: find the data, build the trainer, fit."""
 
 import dataclasses
-import functools
 import pathlib
 import signal
 
@@ -9,14 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bwcr_tf import pipeline, unet
+from bwcr_tf import pipeline
 from bwcr_tf.data import cache, channels, coverage, datasets, normalization, preprocess, splits
 from bwcr_tf.data.settings import parse_size
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.trainer import Trainer
-from bwcr_tf.training import labels, run_folder, training_data
+from bwcr_tf.training import build, labels, run_folder, training_data
 from bwcr_tf.training.monitor import Monitor
 from bwcr_tf.training.selection import NotFinite, Selection
 
@@ -81,9 +79,9 @@ def train(folder, spec, subjects, options, flags):
     training_data.write(folder, described)
     for part in ("validation", "calibration"):
         cases[part] = labels.validated(cases[part], options.labels or "first")
-    keras.utils.set_random_seed(seed(options))
-    trainer = build_trainer(spec.settings, options)
-    network = build_network(spec.settings, options.width)  # for the averages
+    keras.utils.set_random_seed(build.seed(options))
+    trainer = build.trainer(spec.settings, options)
+    network = build.network(spec.settings, options.width)  # for the averages
     monitor = Monitor(folder, flags, spec.classes)
     selection = Selection(
         trainer,
@@ -102,58 +100,13 @@ def train(folder, spec, subjects, options, flags):
     return float(selection.best)
 
 
-def seed(options):
-    """The seed of a run: another one for each draw of subjects."""
-    return options.seed + 1000 * options.run
-
-
-def find_method(options):
-    """The row of METHODS, with another R of Eq. (3) where one is given.
-
-    Raises:
-      DataError: the method has no R, or no L_C to scale.
-    """
-    method, scale = METHODS[options.method], options.consistency_scale
-    if scale != 1 and method.consistency_loss is None:
-        raise DataError(f"consistency_scale={scale:g}: {options.method} has no L_C; expected 1")
-    if options.radius is None:
-        return method
-    if radius(method) is None:
-        raise DataError(f"radius={options.radius:g}: {options.method} has no R; expected none")
-    weight = functools.partial(method.consistency_weight, radius=options.radius)
-    return dataclasses.replace(method, consistency_weight=weight)
-
-
-def radius(method):
-    """R of a row of METHODS, pixels of the paper's grid, or None."""
-    return getattr(method.consistency_weight, "keywords", {}).get("radius")
-
-
-def build_network(settings, width, dtype="float32"):
-    """The U-Net for scans that are preprocessed by `settings`."""
-    count = len(settings.windows)
-    return unet.build_unet(settings.shape, settings.num_classes, width, dtype, channels=count)
-
-
-def build_trainer(settings, options):
-    """The compiled Trainer that the options ask for."""
-    dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
-    network = build_network(settings, options.width, dtype)
-    trainer = Trainer(network, find_method(options), options.consistency_scale)
-    rate = keras.optimizers.schedules.PolynomialDecay(
-        options.learning_rate, options.steps, 1e-3 * options.learning_rate
-    )
-    trainer.compile(keras.optimizers.Adam(rate), jit_compile=options.jit)
-    return trainer
-
-
 def fit(trainer, selection, monitor, cases, start, options):
     """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
     names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
     num_classes = trainer.network.output_shape[-1]
     slices = labels.slices(cases, options.labels or "first", num_classes)
     steps = {"batch_size": options.batch_size, "start": start, "steps": options.steps}
-    how = {"seed": seed(options), "parallel": options.jit}
+    how = {"seed": build.seed(options), "parallel": options.jit}
     batches = pipeline.batches(slices, num_classes, trainer.method, **steps, **how)
     del cases[:]  # once is enough in memory
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -161,7 +114,7 @@ def fit(trainer, selection, monitor, cases, start, options):
     try:
         trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
     except NotFinite as error:
-        rows = (error.step - 1, options.batch_size, len(names), seed(options))
+        rows = (error.step - 1, options.batch_size, len(names), build.seed(options))
         scans = np.unique(names[pipeline.slice_indices(*rows)])
         raise DataError(
             f"{error}; its batch is of {', '.join(scans)}; the last good "

@@ -11,7 +11,7 @@ from conftest import heart, shared, write_image
 
 from bwcr_tf import metrics, pipeline
 from bwcr_tf.data import preprocess
-from bwcr_tf.training import labels, run
+from bwcr_tf.training import build, labels, run
 
 OPTIONS = types.SimpleNamespace(
     dataset="nnunet", ntr=1, run=1, num_calibration=None, size="32", pixel_mm=None, n4_shrink=0,
@@ -59,7 +59,7 @@ def train(root, steps, how):
     spec, subjects = run.find_data(OPTIONS, root)
     case = preprocess.preprocess(subjects["training"][0].volumes[0], spec.settings)
     keras.utils.set_random_seed(0)
-    trainer = run.build_trainer(spec.settings, OPTIONS)
+    trainer = build.trainer(spec.settings, OPTIONS)
     slices = labels.slices([case], "first", spec.settings.num_classes)
     counts = spec.settings.num_classes, trainer.method, 3, 0, steps, 0
     step = how(trainer.train_step)

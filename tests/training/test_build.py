@@ -4,7 +4,7 @@ import pytest
 
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import run
+from bwcr_tf.training import build
 
 
 def options(method, scale=1.0, radius=None):
@@ -13,15 +13,15 @@ def options(method, scale=1.0, radius=None):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_scale_of_the_consistency_loss_is_taken_where_there_is_one(method):
-    assert run.find_method(options(method)) is METHODS[method]
+    assert build.find_method(options(method)) is METHODS[method]
     if METHODS[method].num_views == 2:
-        assert run.find_method(options(method, 10.0)) is METHODS[method]
+        assert build.find_method(options(method, 10.0)) is METHODS[method]
     else:
         with pytest.raises(DataError, match=f"^consistency_scale=10: {method} has no L_C"):
-            run.find_method(options(method, 10.0))
+            build.find_method(options(method, 10.0))
 
 
 def test_a_radius_is_taken_where_there_is_one():
-    assert run.radius(run.find_method(options("bwcr", radius=5.0))) == 5
+    assert build.radius(build.find_method(options("bwcr", radius=5.0))) == 5
     with pytest.raises(DataError, match="^radius=5: cr has no R; expected none"):
-        run.find_method(options("cr", radius=5.0))
+        build.find_method(options("cr", radius=5.0))
