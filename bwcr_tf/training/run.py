@@ -33,27 +33,16 @@ def find_data(options, directory):
     if options.dataset == "phantom":
         phantom.write(directory)
     collection = datasets.find(options.dataset, directory)
-    split = splits.split(
-        options.dataset, collection, options.ntr, options.run, options.num_calibration or 0
-    )
-    settings = preprocess.propose(
-        collection,
-        datasets.DATASETS[options.dataset],
-        size,
-        options.pixel_mm,
-        options.n4_shrink,
-    )
+    counts = options.ntr, options.run, options.num_calibration or 0
+    split = splits.split(options.dataset, collection, *counts)
+    grid = size, options.pixel_mm, options.n4_shrink
+    settings = preprocess.propose(collection, datasets.DATASETS[options.dataset], *grid)
     volumes = [volume for subject in split.training for volume in subject.volumes]
     windows = channels.windows(collection.channels, volumes, collection.num_classes)
     settings = dataclasses.replace(settings, windows=windows)
-    spec = run_folder.RunSpec(
-        options.dataset,
-        collection.classes,
-        settings,
-        channels=collection.channels,
-        **split.names(),
-    )
-    return spec, {part: getattr(split, part) for part in split.names()}
+    found, parts = (options.dataset, collection.classes, settings), split.names()
+    spec = run_folder.RunSpec(*found, channels=collection.channels, **parts)
+    return spec, {part: getattr(split, part) for part in parts}
 
 
 def train(folder, spec, subjects, options, flags):
@@ -70,34 +59,37 @@ def train(folder, spec, subjects, options, flags):
     """
     if not options.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
-    cases = {
-        part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
-        for part in ("training", "validation", "calibration")
-    }
-    coverage.check([case for some in cases.values() for case in some], spec.settings, True)
+    cases = prepare(spec, subjects, options)
     described = training_data.describe(cases["training"], spec.settings.num_classes)
     training_data.write(folder, described)
-    for part in ("validation", "calibration"):
-        cases[part] = labels.validated(cases[part], options.labels or "first")
     keras.utils.set_random_seed(build.seed(options))
     trainer = build.trainer(spec.settings, options)
     network = build.network(spec.settings, options.width)  # for the averages
     monitor = Monitor(folder, flags, spec.classes)
-    selection = Selection(
-        trainer,
-        network,
-        cases["validation"],
-        folder,
-        options.eval_every,
-        options.steps,
-        monitor.report,
-    )
+    how = cases["validation"], folder, options.eval_every, options.steps, monitor.report
+    selection = Selection(trainer, network, *how)
     start = selection.restore()
     describe(folder, spec, cases, start, options)
     if start < options.steps:
         monitor.begin(start, options.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start, options)
     return float(selection.best)
+
+
+def prepare(spec, subjects, options):
+    """{part: its preprocess.Cases} of those that are trained on, validated and calibrated on.
+
+    Raises:
+      DataError: the grid cuts off over 5 % of the labels.
+    """
+    cases = {
+        part: cache.prepare(subjects[part], spec.settings, options.cache_dir)
+        for part in ("training", "validation", "calibration")
+    }
+    coverage.check([case for some in cases.values() for case in some], spec.settings, True)
+    for part in ("validation", "calibration"):
+        cases[part] = labels.validated(cases[part], options.labels or "first")
+    return cases
 
 
 def fit(trainer, selection, monitor, cases, start, options):
