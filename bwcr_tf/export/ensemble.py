@@ -17,7 +17,7 @@ from bwcr_tf import unet
 from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints, run_folder, training_data
+from bwcr_tf.training import checkpoints, flag_roles, run_folder, training_data
 
 _RECORD = "members.json"  # digests of the members' networks
 
@@ -63,7 +63,7 @@ def check(folders, specs, flags):
             if one != other:
                 what = {"settings": "preprocessing", "test": "test subjects"}.get(what, what)
                 raise DataError(f"{folder}: {what} {one}; expected {other}, of {folders[0]}")
-        one, other = (run_folder.protocol(each) for each in (found, flags[0]))
+        one, other = (flag_roles.protocol(each) for each in (found, flags[0]))
         for name in sorted((one.keys() | other.keys()) - {"seed"}):
             if one.get(name) != other.get(name):
                 raise DataError(

@@ -8,7 +8,8 @@ import pathlib
 from bwcr_tf.data import coding, normalization, tiles
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training.run_folder import digest, training_flags
+from bwcr_tf.training.flag_roles import training_flags
+from bwcr_tf.training.run_folder import digest
 
 
 def describe(spec, flags, codes):

@@ -8,7 +8,7 @@ from bwcr_tf.data import datasets, normalization
 from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.export import calibration_words, manifest, score_words, volume_words
 from bwcr_tf.system import files
-from bwcr_tf.training import run_folder, validations
+from bwcr_tf.training import flag_roles, run_folder, validations
 
 _CARD = """# {method} on {dataset}, {ntr} training subjects, run {run}
 
@@ -81,7 +81,7 @@ def to_markdown(folder):
     record, found = calibration_record.load(folder, spec.settings.num_classes)
     settings, count = spec.settings, len(spec.settings.windows)
     own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
-    shown = run_folder.training_flags(run_flags)
+    shown = flag_roles.training_flags(run_flags)
     return _CARD.format(
         **{name: run_flags[name] for name in ("method", "ntr", "run")},
         dataset=spec.dataset,

@@ -4,7 +4,7 @@ import dataclasses
 
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import flag_roles
 
 FILES = {  # tables of a Run
     "rows": "scores.csv",
@@ -83,7 +83,7 @@ def _made(run):
 
     An ensemble has those that all its members have; it may be calibrated on fewer subjects.
     """
-    found = run_folder.protocol(run.flags) | dataclasses.asdict(run.spec.settings)
+    found = flag_roles.protocol(run.flags) | dataclasses.asdict(run.spec.settings)
     if "members" not in run.flags:
         found["calibration subjects"] = ", ".join(sorted(run.spec.calibration)) or "none"
     return {name: value for name, value in found.items() if name not in _SHOWN}

@@ -7,7 +7,7 @@ import numpy as np
 
 from bwcr_tf.evaluation import significance
 from bwcr_tf.report import names, notes, page, published, run_scores, scored_runs
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import flag_roles
 
 
 def score_table(title, first, groups, metrics, note):
@@ -79,7 +79,7 @@ def settings_table(found):
     for dataset, some in scored_runs.group(found, "dataset").items():
         ours = [
             run.flags
-            | run_folder.protocol(run.flags)
+            | flag_roles.protocol(run.flags)
             | dataclasses.asdict(run.spec.settings)
             | {"test subjects": len(run.spec.test)}
             for run in some

@@ -8,14 +8,7 @@ import pathlib
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
-
-_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
-_AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
-_APART = (  # may differ in runs that are compared: methods, draws, what split.json has, speed
-    "method", "radius", "run", "members", "size", "pixel_mm", "n4_shrink", "num_calibration",
-    "jit",
-)  # fmt: skip
-_LATER = {"labels": "first", "mixed_precision": "False"}  # of versions without these flags
+from bwcr_tf.training import flag_roles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +77,7 @@ def claim(folder, flags, spec):
     found = load_spec(folder) if (folder / "split.json").exists() else None
     if (folder / "flags.txt").exists():
         new = {name: str(value) for name, value in flags.items()}
-        _compare(folder, read_flags(folder), new, found, spec)
+        flag_roles.compare(folder, read_flags(folder), new, found, spec)
     if found not in (None, spec, dataclasses.replace(spec, channels=())):
         raise DataError(f"{folder}: split.json differs from the split of the data found now")
     if not (folder / "flags.txt").exists():
@@ -93,27 +86,8 @@ def claim(folder, flags, spec):
         split = dataclasses.asdict(spec) | {"hash": spec.hash}
         if not spec.calibration:  # as in runs of earlier versions
             del split["calibration"]
-        split["digest"] = digest(split, training_flags(read_flags(folder)))
+        split["digest"] = digest(split, flag_roles.training_flags(read_flags(folder)))
         files.write_json(folder / "split.json", split)
-
-
-def _compare(folder, old, new, old_spec, spec):
-    """Raises DataError where two dicts of flags of a run differ; what one lacks is its default."""
-    asked = (old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}
-    if old_spec:
-        old, new = _with_defaults(old, old_spec), _with_defaults(new, spec)
-    for name in sorted(asked):
-        if old.get(name) != new.get(name):
-            raise DataError(
-                f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "
-                "use its flags, another --runs_dir, or delete it"
-            )
-
-
-def _with_defaults(flags, spec):
-    """Flags as texts with those that a run has if they are not given, in one form each."""
-    size = ",".join(map(str, spec.settings.shape))
-    return _LATER | flags | {"size": size, "pixel_mm": str(spec.settings.pixel_mm)}
 
 
 def _make(folder):
@@ -136,17 +110,6 @@ def lock(folder):
     """
     _make(folder)
     return files.lock(folder / "lock", f"{folder}: another process is training this run")
-
-
-def training_flags(flags):
-    """The flags that the result of training depends on."""
-    return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
-
-
-def protocol(flags):
-    """The flags that are the same in runs that are averaged or compared, {name: text}."""
-    found = _LATER | training_flags(flags)
-    return {name: value for name, value in found.items() if name not in _APART}
 
 
 def digest(*content):
@@ -185,7 +148,7 @@ def load_spec(folder):
     try:
         fields = json.loads(file.read_text("utf-8"))
         expected = fields.pop("digest", None)  # a run of an earlier version has none
-        found = digest(fields, training_flags(read_flags(folder)))
+        found = digest(fields, flag_roles.training_flags(read_flags(folder)))
         expected_hash = fields.pop("hash")
         settings = preprocess.Settings(**fields.pop("settings"))
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
