@@ -24,10 +24,10 @@ def protocol(flags):
 
 def compare(folder, old, new, old_spec, spec):
     """Raises DataError where two dicts of flags of a run differ; what one lacks is its default."""
-    asked = (old.keys() | new.keys()) - {*_PLACES, *_AFTERWARDS}
+    asked = sorted(training_flags(old | new))
     if old_spec:
         old, new = _with_defaults(old, old_spec), _with_defaults(new, spec)
-    for name in sorted(asked):
+    for name in asked:
         if old.get(name) != new.get(name):
             raise DataError(
                 f"{folder}: made with --{name}={old.get(name)}, not {new.get(name)}; "

@@ -73,7 +73,6 @@ def claim(folder, flags, spec):
         first difference is named. Or its path is one of `_make`'s.
     """
     _make(folder)
-    text = "".join(f"--{name}={value}\n" for name, value in sorted(flags.items()))
     found = load_spec(folder) if (folder / "split.json").exists() else None
     if (folder / "flags.txt").exists():
         new = {name: str(value) for name, value in flags.items()}
@@ -81,7 +80,8 @@ def claim(folder, flags, spec):
     if found not in (None, spec, dataclasses.replace(spec, channels=())):
         raise DataError(f"{folder}: split.json differs from the split of the data found now")
     if not (folder / "flags.txt").exists():
-        files.write(folder / "flags.txt", text)
+        lines = (f"--{name}={value}\n" for name, value in sorted(flags.items()))
+        files.write(folder / "flags.txt", "".join(lines))
     if not found:
         split = dataclasses.asdict(spec) | {"hash": spec.hash}
         if not spec.calibration:  # as in runs of earlier versions
