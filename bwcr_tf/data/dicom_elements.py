@@ -9,6 +9,10 @@ from bwcr_tf.data.formats import Mismatch
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _IMPLICIT, _BIG, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
+# Functional groups (shared, by frame), and plane position, orientation, pixel measures and value
+# transformation in them (PS3.3, C.7.6.16), which implicit files do not call sequences
+SEQUENCES = 0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145
+PIXELS, ITEM, _ENDS = 0x7FE00010, 0xFFFEE000, (0xFFFEE00D, 0xFFFEE0DD)
 
 
 def elements(content):
@@ -54,12 +58,6 @@ def elements(content):
             syntax = content[at : at + length].rstrip(b"\0 ")
         yield path, content[at : at + length]
         at += length
-
-
-# Functional groups (shared, by frame), and plane position, orientation, pixel measures and value
-# transformation in them (PS3.3, C.7.6.16), which implicit files do not call sequences
-SEQUENCES = 0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145
-PIXELS, ITEM, _ENDS = 0x7FE00010, 0xFFFEE000, (0xFFFEE00D, 0xFFFEE0DD)
 
 
 def _element(content, at, order, implicit):

@@ -8,6 +8,7 @@ import numpy as np
 from bwcr_tf.data import formats, header_checks
 
 _MM = {1: 1e3, 3: 1e-3}  # a unit of xyzt_units (m, micrometre), else mm
+_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -78,9 +79,6 @@ def with_forms(content, shape, header):
         found["pixdim"][:4] = header["pixdim"][:4]
         found["xyzt_units"] = header["xyzt_units"]
     return found.binaryblock + content[348:]
-
-
-_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
 def _open(path):
