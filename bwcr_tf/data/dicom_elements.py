@@ -19,8 +19,8 @@ def elements(content):
     """Yields (path, value) of each element of a DICOM file whose data set is not compressed.
 
     `path` has the tags of the sequences that it is in, then its own, each as group << 16 | number.
-    Sequences and their items (ITEM) come before what is in them, with an empty value. Raises on an
-    element longer than the rest of its file: GDCM makes room for it, up to 4 GiB.
+    Sequences and their items (ITEM) come before what is in them, with an empty value. Raises as
+    `_check`: GDCM makes room for up to 4 GiB.
     """
     at = 132 if content[128:132] == b"DICM" else 0
     syntax = b"" if at or content[4:6] in _SHORT else _IMPLICIT
@@ -42,14 +42,9 @@ def elements(content):
             if inside and inside[-1][0] == math.inf:
                 inside.pop()
             continue
-        if tag == ITEM and (not inside or inside[-1][1] == ITEM):
-            raise Mismatch(
-                "an item outside of a sequence; expected elements"
-            )  # takes gigabytes
-        if not endless and length > (left := max(len(content) - 4 - at, 0)):
-            named = f"element ({tag >> 16:04x},{tag & 0xFFFF:04x})"
-            raise Mismatch(f"{named} of {length} bytes; {left} follow")
-        path = (*(outer for _, outer in inside if outer != ITEM), tag)
+        outer = [tag for _, tag in inside]
+        _check(tag, outer, 0 if endless else length, max(len(content) - 4 - at, 0))
+        path = (*(each for each in outer if each != ITEM), tag)
         if endless or kind == b"SQ" or tag in SEQUENCES or tag == ITEM and not fragments:
             inside.append((math.inf if endless else at + length, tag))
             yield path, b""
@@ -58,6 +53,15 @@ def elements(content):
             syntax = content[at : at + length].rstrip(b"\0 ")
         yield path, content[at : at + length]
         at += length
+
+
+def _check(tag, outer, length, left):
+    """Raises on an element for which GDCM makes room though it is not there."""
+    if tag == ITEM and (not outer or outer[-1] == ITEM):
+        raise Mismatch("an item outside of a sequence; expected elements")
+    if length > left:
+        named = f"element ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+        raise Mismatch(f"{named} of {length} bytes; {left} follow")
 
 
 def _element(content, at, order, implicit):

@@ -54,6 +54,11 @@ def has_ending(path, endings):
     return path.name.lower().endswith(endings)
 
 
+def open_unpacked(path):
+    """A file open for reading, through gzip if its name ends in .gz."""
+    return (gzip.open if has_ending(path, ".gz") else open)(path, "rb")
+
+
 def is_other(path):
     """Whether a file's name is that of a scan in a format that is not read."""
     return any(has_ending(path, endings) for endings in _SCANS)

@@ -4,7 +4,6 @@
 """
 
 import collections
-import gzip
 import itertools
 import math
 import os
@@ -91,7 +90,7 @@ def _nifti_pixels(path, reader, size):
     Raises on what ITK is silent about: a gzip file cut short, a spacing of zero, which it takes
     for 1 mm, and values that are infinite, which it takes for zero.
     """
-    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+    with formats.open_unpacked(path) as file:
         header = file.read(348)
         order = "<" if header[:4] == b"\x5c\x01\0\0" else ">"  # sizeof_hdr is 348
         file.seek(max(348, int(np.frombuffer(header, order + "f4", 1, 108)[0])))  # vox_offset

@@ -1,7 +1,5 @@
 """Where a NIfTI file says that its voxels are: sform, qform and their codes (nibabel)."""
 
-import gzip
-
 import nibabel
 import numpy as np
 
@@ -14,7 +12,7 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def read_header(path):
     """The nibabel.Nifti1Header of a file, which may lie about all that is in it."""
-    with _open(path) as file:
+    with formats.open_unpacked(path) as file:
         return nibabel.Nifti1Header(file.read(348), check=False)
 
 
@@ -79,10 +77,6 @@ def with_forms(content, shape, header):
         found["pixdim"][:4] = header["pixdim"][:4]
         found["xyzt_units"] = header["xyzt_units"]
     return found.binaryblock + content[348:]
-
-
-def _open(path):
-    return (gzip.open if formats.has_ending(path, ".gz") else open)(path, "rb")
 
 
 def _affine(header, form=None):
