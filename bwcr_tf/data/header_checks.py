@@ -122,6 +122,10 @@ def _text_pixels(path, size):
     content, file = path.read_bytes(), data_file(path)
     start = head(content)
     pixels = content[len(start) :] if file == path else file.read_bytes()
+    if file == path and re.search(
+        rb"(?im)^HeaderSize *= *[-1-9]", start
+    ):  # ITK reads the header
+        raise Mismatch("HeaderSize, but its pixels follow its header; expected none, or 0")
     if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", start):
         stated = re.search(rb"(?im)^CompressedDataSize *= *([1-9]\d*)", start)
         if not stated and file == path and not start.startswith(b"NRRD"):

@@ -338,6 +338,7 @@ HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
         ("zlib.mha", b"DataSize = ", b"DataSize = 1 \nX = ", "0 bytes of pixels"),
         ("zlib.mha", b"DataSize = ", b"DataSize = 0\nX = ", "without"),
         ("zlib.mha", b"CompressedDataSize", b"X", "CompressedData without"),
+        ("raw.mha", b"NDims = 3", b"NDims = 3\nHeaderSize = 9", "HeaderSize"),
         ("apart.mhd", b"28 24 3", b"32767 32767 32767", "4032 bytes of pixels"),
         ("apart.nhdr", b"28 24 3", b"32767 32767 32767", "4032 bytes of pixels"),
         ("apart.nhdr", b"apart.raw", b"/dev/zero", "0 bytes of pixels"),
