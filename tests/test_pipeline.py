@@ -48,6 +48,7 @@ def test_batch_is_a_function_of_seed_and_step():
             np.testing.assert_array_equal(first[key], second[key])
     assert np.abs(whole[0]["views"] - batches(seed=1)[0]["views"]).max() > 0.01
     assert np.abs(whole[0]["views"] - whole[1]["views"]).max() > 0.01
+    assert np.abs(whole[0]["view_to_image"] - whole[1]["view_to_image"]).max() > 0.01
 
 
 def test_two_views_of_an_image_differ():

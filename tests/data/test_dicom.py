@@ -43,6 +43,16 @@ def test_tilted_slices_are_read_where_their_steps_follow_the_normal(tmp_path):
     refused(dicom_writer.write_series(tmp_path / "tilt", VOLUME, axes=axes), "lean by 11.5 deg")
 
 
+def test_sagittal_slices_are_in_the_order_of_their_positions(tmp_path):
+    axes = (0, 1, 0, 0, 0, -1)  # their normal is -x, so that the last file is the first slice
+    folder = dicom_writer.write_series(
+        tmp_path / "a", VOLUME, lambda k: (6 * k, 0, 0), axes=axes
+    )
+    image = scans.read_image(folder)
+    np.testing.assert_array_equal(pixels(image), VOLUME[::-1])
+    assert image.GetOrigin() == (24, 0, 0) and image.GetSpacing()[2] == 6
+
+
 @pytest.mark.parametrize(
     "position, message",
     [

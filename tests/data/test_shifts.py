@@ -128,6 +128,28 @@ def test_contrast_keeps_the_order_and_both_percentiles(scan):
     assert min(abs(power - 2.5), abs(power - 0.4)) < 0.02
 
 
+def test_contrast_is_raised_in_some_scans_and_lowered_in_others():
+    drawn = {
+        float(shifts.contrast(np.array([0.5]), 2.5, None, np.random.default_rng(seed))[0])
+        for seed in range(20)
+    }
+    assert sorted(drawn) == pytest.approx([0.5**2.5, 0.5**0.4])
+
+
+def test_two_channels_of_a_scan_have_noise_of_their_own(tmp_path):
+    image, label = heart(1)
+    image, label = (
+        write_image(tmp_path / f"{k}.nii.gz", a) for k, a in enumerate((image, label))
+    )
+    volume = Volume("a", image, label, other_channels=(image,))
+    settings = dataclasses.replace(SETTINGS, windows=(None, None))
+    first, second = np.moveaxis(
+        preprocess.preprocess(volume, settings, "a", ("noise", 3)).image, -1, 0
+    )
+    plain = preprocess.preprocess(volume, settings, "a").image[..., 0]
+    assert abs(np.corrcoef((first - plain).ravel(), (second - plain).ravel())[0, 1]) < 0.9
+
+
 def test_motion_leaves_the_magnitude_of_k_space_and_a_still_body_as_they_are():
     image = heart(1)[0].astype(np.float64)
     motion = 2 * np.sin(np.arange(40))

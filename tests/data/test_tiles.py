@@ -23,6 +23,7 @@ def test_a_limit_leaves_the_border_of_the_longer_side_out():
     assert tiles.plan((95.0, 200.0), (48, 48), 9) == ((96, 120), False)
     assert tiles.starts(120, 48) == [0, 36, 72]
     assert tiles.plan((95.0, 200.0), (48, 48), 1) == ((48, 48), False)
+    assert tiles.plan((300.0, 10.0), (60, 60), 2) == ((60 + 44, 60), False)  # 45 is odd
 
 
 def test_a_pixel_counts_by_a_gaussian_around_the_centre_of_its_tile():
