@@ -66,6 +66,14 @@ def test_steps_that_are_not_one_step_along_the_normal_are_refused(position, mess
     refused(dicom_writer.write_series(tmp_path / "a", VOLUME, position), message)
 
 
+def test_slices_of_several_orientations_are_refused(tmp_path):
+    def edit(k):
+        return {0x00200037: ("DS", (1, 0, 0, 0, 0.8, 0.6))} if k == 3 else {}
+
+    folder = dicom_writer.write_series(tmp_path / "a", VOLUME, edit=edit)
+    refused(folder, "several orientations; expected one")
+
+
 def test_slices_of_several_spacings_or_sizes_are_refused(tmp_path):
     def edit(k):
         return {0x00280030: ("DS", (2, 2 + 0.1 * (k == 3)))}
@@ -116,6 +124,9 @@ def test_a_lone_slice_takes_its_thickness_or_is_refused(tmp_path):
     folder = dicom_writer.write_series(tmp_path / "a", VOLUME[:1])
     for path in (folder, folder / "0.dcm"):
         assert scans.read_image(path).GetSpacing() == (2, 2, 6)
+    apart = {0x00280030: ("DS", (2, 3))}  # rows 2 mm, columns 3 mm
+    folder = dicom_writer.write_series(tmp_path / "d", VOLUME[:1], edit=lambda k: apart)
+    assert scans.read_image(folder).GetSpacing() == (3, 2, 6)
 
     def edit(k):
         return {0x00180050: None}

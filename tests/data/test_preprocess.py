@@ -51,6 +51,13 @@ def test_grid_leaves_slices_untouched():
     assert grid.origin[2] == 5.0
 
 
+def test_tiles_cover_the_outermost_centres_of_rows_and_of_columns():
+    image = volume(np.zeros((2, 100, 40)), (1.0, 2.0, 5.0))  # 198 x 39 mm between centres
+    settings = dataclasses.replace(SETTINGS, size=48, pixel_mm=2.0)
+    grid, whole = grids.plane_grid(image, settings)
+    assert grid.size == (48, 100, 2) and whole  # columns, rows
+
+
 def test_percentiles_become_zero_and_one_and_the_rest_is_clipped():
     array = heart(3)[0].astype(np.float32)
     low, high = np.percentile(array, (2, 98))

@@ -22,6 +22,7 @@ def test_tiles_cover_a_plane_and_overlap_by_a_quarter(extent, size, starts):
 def test_a_limit_leaves_the_border_of_the_longer_side_out():
     assert tiles.plan((95.0, 200.0), (48, 48), 9) == ((96, 120), False)
     assert tiles.starts(120, 48) == [0, 36, 72]
+    assert tiles.starts(128, 48) == [0, 27, 53, 80]
     assert tiles.plan((95.0, 200.0), (48, 48), 1) == ((48, 48), False)
     assert tiles.plan((300.0, 10.0), (60, 60), 2) == ((60 + 44, 60), False)  # 45 is odd
 
