@@ -15,6 +15,7 @@ share of all annotators' volumes.
 import argparse
 import dataclasses
 import functools
+import hashlib
 import itertools
 import pathlib
 import random
@@ -35,7 +36,7 @@ from bwcr_tf.evaluation import (
     volume_scores,
     volumes,
 )
-from bwcr_tf.training import checkpoints, labels, run_folder
+from bwcr_tf.training import checkpoints, labels, run_folder, training_data
 
 HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
 
@@ -63,11 +64,23 @@ def cases_of(folder, arguments):
     return spec, found, [subject.name for subject in pool], kind
 
 
-def measure(predict, spec, cases, test, first, arguments):
+def remembered(function):
+    """`function` of an array, computed once for each content."""
+    found = {}
+
+    def remember(array):
+        key = array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest()
+        if key not in found:
+            found[key] = function(array)
+        return found[key]
+
+    return remember
+
+
+def measure(predict, spec, cases, test, frequencies, first, arguments):
     """{class: row} of volume_scores.summarize for the test Cases after one calibration."""
-    record = calibration_record.make(
-        predict, cases, spec, arguments.calibration, arguments.coverage
-    )
+    asked = arguments.calibration, arguments.coverage, None, frequencies
+    record = calibration_record.make(predict, cases, spec, *asked)
     its_map = calibration_record.to_map(record, spec.settings.num_classes)
     rules = volume_choice.rules(record["volumes"], spec.classes)
     rows = []
@@ -77,10 +90,10 @@ def measure(predict, spec, cases, test, first, arguments):
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
 
-def earlier(predict, spec, test):
-    """{class: (coverage, of annotators, width in ml)} of p > 0.975 to p > 0.025."""
+def earlier(predict, spec, test, frequencies):
+    """{class: (coverage, of annotators, width in ml)} of p > 0.975 to p > 0.025, by the centre."""
     no_map = calibration.identity(len(spec.classes) + 1)
-    scans = [volume_scans.scan(predict, case, no_map) for case in test]
+    scans = [volume_scans.scan(predict, case, no_map, frequencies) for case in test]
     subjects = [scan.subject for scan in scans]
     result = {}
     for c, name in enumerate(spec.classes, start=1):
@@ -145,12 +158,11 @@ def line(title, rows):
 def study(folder, arguments):
     """Prints the table of one run."""
     spec, cases, unused, kind = cases_of(folder, arguments)
-    network = inference.predictor(checkpoints.load_best(folder))
-    keep = {id(c.image): network(c.image) for part in cases.values() for c in part}
-    predict = lambda image: keep[id(image)]  # noqa: E731
-    run = functools.partial(
-        measure, predict, test=cases["test"], first=kind == "first", arguments=arguments
-    )
+    predict = remembered(inference.predictor(checkpoints.load_best(folder)))
+    num_classes = spec.settings.num_classes
+    frequencies = tuple(training_data.class_frequencies(cases["training"], num_classes))
+    fixed = {"test": cases["test"], "frequencies": frequencies, "first": kind == "first"}
+    run = functools.partial(measure, predict, **fixed, arguments=arguments)
     seen = {part: cases[part] for part in ("training", "validation")}
     own = run(spec, cases=seen)
     drawn = []
@@ -159,7 +171,7 @@ def study(folder, arguments):
         some = [case for case in cases["unused"] if case.subject in names]
         parts = seen | {"calibration": some}
         drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
-    before = earlier(predict, spec, cases["test"])
+    before = earlier(predict, spec, cases["test"], frequencies)
     several = all(len(case.original_label_maps) > 1 for case in cases["test"])
     people = ceiling(cases["test"], spec.classes, arguments) if several else {}
     print(f"\n{folder}: {len(spec.test)} test subjects, calibration {arguments.calibration}")

@@ -1,0 +1,16 @@
+import numpy as np
+import volume_study
+
+
+def test_a_prediction_is_remembered_by_what_it_is_of():
+    seen = []
+
+    def function(array):
+        seen.append(array.shape)
+        return 2 * array
+
+    predict, image = volume_study.remembered(function), np.arange(6.0).reshape(1, 2, 3)
+    np.testing.assert_array_equal(predict(image), predict(image.copy()))
+    np.testing.assert_array_equal(predict(image[..., ::-1]), 2 * image[..., ::-1])
+    assert predict(image.reshape(1, 3, 2)).shape == (1, 3, 2)
+    assert seen == [(1, 2, 3), (1, 2, 3), (1, 3, 2)]
