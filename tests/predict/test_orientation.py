@@ -140,3 +140,16 @@ def test_large_slices_are_compared_in_the_batches_that_predict_them():
     found = orientation.uncertainties([image], own, loaded, codes)
     assert batches == [1] * 16
     assert found == pytest.approx(dict.fromkeys(codes, np.log(2)))
+
+
+def test_orientations_are_compared_on_slices_from_all_over_the_scan():
+    seen = []
+
+    def network(images):
+        seen.extend(np.round(images[:, 16, 24, 0]).tolist())
+        return np.full((*images.shape[:3], 2), 0.5, np.float32)
+
+    loaded = types.SimpleNamespace(settings=SETTINGS, probabilities=network)
+    image = sitk.GetImageFromArray(np.float32(np.ones((16, 60, 60)) * np.c_[:16][..., None]))
+    orientation.uncertainties([image], grids.Grid.of(image), loaded, ["LPS", "LAS"])
+    assert seen == [5, 10] * 2  # thirds of 0 to 15

@@ -21,7 +21,7 @@ from bwcr_tf.data import channels, grids, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import orientation, outputs, scan_folder, segmentation
+from bwcr_tf.predict import orientation, outputs, scan_folder, segmentation, whole_scan
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
@@ -276,7 +276,21 @@ def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):
     assert (found[:, seen, 0] < 0.5).any()
 
 
-def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys):
+def test_probabilities_that_round_past_one_are_clipped():
+    over = np.float32([0, 1 + 1e-6, 0, 0])
+    layout = whole_scan.plan(grids.Grid.of(sitk.Image(5, 5, 2, sitk.sitkFloat32)), SETTINGS)
+    slices = np.zeros((2, *SETTINGS.shape, 1), np.float32)
+    found, unseen = whole_scan.predict(
+        slices,
+        layout,
+        lambda images: np.broadcast_to(over, (*images.shape[:3], 4)),
+        (0.25,) * 4,
+    )
+    assert found.min() == 0 and found.max() == 1 and unseen == 0
+
+
+def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(whole_scan, "_BLOCK", 1)  # a slice at a time
     path = save(large_scan(), tmp_path / "a.nii.gz")
     assert not segmentation.predict_all({"a": path}, model, tmp_path / "out", max_tiles=1)
     told = capsys.readouterr().err
