@@ -31,11 +31,10 @@ from bwcr_tf.evaluation import (
 from bwcr_tf.training import checkpoints, labels, run_folder
 
 KINDS = tuple(calibration.PARAMETERS)
-# name: factor and decimals
-SCORES = {"ECE": (100, 1), "TACE": (100, 1), "NLL": (1000, 1), "Brier": (1e4, 1)}
+SCORES = {"ECE": 100, "TACE": 100, "NLL": 1000, "Brier": 1e4}  # and what they are shown times
 
 
-def cases_of(arguments, folder):
+def cases_of(arguments, folder, unused):
     """(part, calibration Cases, test Cases, number of classes) of a run."""
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     # raises DataError for a run that is not trained to its end
@@ -43,10 +42,10 @@ def cases_of(arguments, folder):
     directory = arguments.data_dir or run_folder.data_dir(flags)
     part = spec.calibration_part
     subjects = spec.subjects(part, directory)
-    if arguments.unused:
+    if unused:
         seen = {*spec.training, *spec.validation, *spec.test, *spec.calibration}
         pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
-        subjects = some_of(pool, arguments.unused, random.Random(0))
+        subjects = some_of(pool, unused, random.Random(0))
         part = f"{len(subjects)} unused"
     found = [
         cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
@@ -63,12 +62,8 @@ def some_of(subjects, count, rng):
 
 def score(probabilities, true):
     """The SCORES of one volume."""
-    return (
-        metrics.ece(probabilities, true),
-        significance.mean(metrics.tace(probabilities, true)),
-        metrics.nll(probabilities, true),
-        metrics.brier(probabilities, true),
-    )
+    functions = metrics.ece, metrics.tace, metrics.nll, metrics.brier
+    return [significance.mean(np.ravel(f(probabilities, true))) for f in functions]
 
 
 def by_subject(found, volumes, truths):
@@ -89,15 +84,15 @@ def by_subject(found, volumes, truths):
 def line(name, values, reference, pooled):
     """A row of the table: each mean, and its change against the network's."""
     cells = []
-    for i, (factor, decimals) in enumerate(SCORES.values()):
-        cell = f"{factor * np.nanmean(values[:, i]):.{decimals}f}"
+    for i, factor in enumerate(SCORES.values()):
+        cell = f"{factor * np.nanmean(values[:, i]):.1f}"
         if reference is not None:
             change = factor * (values[:, i] - reference[:, i])
             low, high = significance.bootstrap_interval(change[~np.isnan(change)])
-            cell += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+            cell += f" [{low:+.1f}, {high:+.1f}]"
         cells.append(f"{cell:>22}")
-    tail = "" if pooled is None else f"{100 * pooled:8.1f}"
-    return f"  {name:20}" + "".join(cells) + tail
+    cells.append("" if pooled is None else f"{100 * pooled:8.1f}")
+    return f"  {name:20}" + "".join(cells)
 
 
 def objectives(subjects):
@@ -118,17 +113,15 @@ def balanced(pixels):
 
 def study(folder, arguments):
     """Prints the tables of one run."""
-    part, own, test, num_classes = cases_of(arguments, folder)
+    part, own, test, num_classes = cases_of(arguments, folder, arguments.unused)
     predict = inference.predictor(checkpoints.load_best(folder))
     record = calibration_choice.choose("auto", predict, own)
     print(f"\n{folder}: calibration subjects: {len(record['subjects'])} ({part})")
     for kind, gain in record["candidates"].items():
         nll, tace = (1e3 * np.array(gain[key], float) for key in ("nll_gains", "tace_gains"))
-        print(
-            f"  {kind:12}held-out gain: NLL x 1000 {nll.mean():.2f} +- "
-            f"{stats.sem(nll):.2f} {np.round(nll, 2)}, "
-            f"TACE {np.nanmean(tace) / 10:+.2f} %: {'yes' if gain['accepted'] else 'no'}"
-        )
+        shown = f"NLL x 1000 {nll.mean():.2f} +- {stats.sem(nll):.2f} {np.round(nll, 2)}"
+        shown += f", TACE {np.nanmean(tace) / 10:+.2f} %"
+        print(f"  {kind:12}held-out gain: {shown}: {'yes' if gain['accepted'] else 'no'}")
     subjects = calibration_choice.join(predict, own)
     samples = {"": {name: calibration.sample(*pixels) for name, pixels in subjects.items()}}
     samples |= objectives(subjects) if arguments.objectives else {}
@@ -155,17 +148,15 @@ def study(folder, arguments):
 
 def draws(folder, arguments):
     """Prints what `auto` does with each of several draws of unused subjects."""
-    count, arguments.unused = arguments.unused, arguments.unused * 2 + 80
-    _, own, test, num_classes = cases_of(arguments, folder)
-    arguments.unused = count
+    count = arguments.unused
+    _, own, test, num_classes = cases_of(arguments, folder, 2 * count + 80)
     predict = inference.predictor(checkpoints.load_best(folder))
     subjects = calibration_choice.join(predict, own)
     samples = {name: calibration.sample(*pixels) for name, pixels in subjects.items()}
     volumes = [(case, predict(case.image)) for case in test]
-    truths = [
-        truth.fractions(case, num_classes) if truth.known(case) else case.label_map
-        for case in test
-    ]
+    truths = [case.label_map for case in test]
+    if truth.known(test[0]):
+        truths = [truth.fractions(case, num_classes) for case in test]
     before, _ = by_subject(calibration.identity(num_classes), volumes, truths)
     rng = random.Random(0)
     changes, kinds, slopes = [], [], []
@@ -180,15 +171,12 @@ def draws(folder, arguments):
             changes.append(np.nanmean(by_subject(found, volumes, truths)[0] - before, axis=0))
     shown = ", ".join(f"{kind} {kinds.count(kind)}" for kind in ("none", *KINDS))
     drawn = f"{arguments.draws} draws of {len(names)} of {len(subjects)} unused subjects"
-    print(f"\n{folder}: {drawn}: {shown}")
     tenths = np.round(np.percentile(slopes, [10, 50, 90]), 2)
-    print("  slope of one temperature, 10th, 50th and 90th percentile:", tenths)
-    for i, (name, (factor, decimals)) in enumerate(SCORES.items()):
+    print(f"\n{folder}: {drawn}: {shown}\n  10, 50, 90 % of one temperature's slopes: {tenths}")
+    print("  change on test subjects, where a map was accepted: mean, worst")
+    for i, (name, factor) in enumerate(SCORES.items()):
         column = factor * np.array([change[i] for change in changes] or [0.0])
-        print(
-            f"  {name:6}on test subjects, where a map was accepted: mean change "
-            f"{column.mean():+.{decimals}f}, worst {column.max():+.{decimals}f}"
-        )
+        print(f"  {name:6}{column.mean():+.1f}, {column.max():+.1f}")
 
 
 def main():

@@ -4,12 +4,10 @@
 
 For each run and structure, a row for each set of calibration subjects: the run's validation
 subjects, and N others that the run never saw (of --draws draws, the mean); training subjects choose
-the kind of interval. Beside them, the interval of earlier versions, from the voxels of p > 0.975 to
-those of p > 0.025; and, of several annotators, the interval around the mean volume of all but the
-first, as `relative`, calibrated on N test subjects and measured on the others: what people could.
-Errors are mean absolute relative ones against annotator 1 (the mean of all for runs of
---labels=sample|mean); held is the share of subjects all of whose volumes are inside, annotators the
-share of all annotators' volumes.
+the kind of interval. Beside them, from the voxels of p > 0.975 to those of p > 0.025; and, of many
+annotators, `relative` around the mean volume of all but the first: what people could. Errors are
+mean absolute relative ones against annotator 1 (of --labels=sample|mean, the mean of all); held is
+the share of subjects all of whose volumes are inside, annotators that of all annotators' volumes.
 """
 
 import argparse
@@ -44,12 +42,11 @@ HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotato
 def cases_of(folder, arguments):
     """(RunSpec, {part: Cases}, names of unused subjects, labels as by --labels) of a run."""
     spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    # raises DataError for a run that is not trained to its end
-    calibration_record.load(folder, spec.settings.num_classes)
+    calibration_record.load(folder, spec.settings.num_classes)  # or DataError: not trained
     spec = dataclasses.replace(spec, calibration=())
     directory = arguments.data_dir or run_folder.data_dir(flags)
-    seen = {*spec.training, *spec.validation, *spec.test}
-    pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
+    own = {*spec.training, *spec.validation, *spec.test}
+    pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in own]
     pool = random.Random(0).sample(pool, min(arguments.pool, len(pool)))
     parts = ("training", "validation", "test")
     subjects = {part: spec.subjects(part, directory) for part in parts}
@@ -70,9 +67,7 @@ def remembered(function):
 
     def remember(array):
         key = array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest()
-        if key not in found:
-            found[key] = function(array)
-        return found[key]
+        return found[key] if key in found else found.setdefault(key, function(array))
 
     return remember
 
@@ -83,9 +78,8 @@ def measure(predict, spec, cases, test, frequencies, first, arguments):
     record = calibration_record.make(predict, cases, spec, *asked)
     its_map = calibration_record.to_map(record, spec.settings.num_classes)
     rules = volume_choice.rules(record["volumes"], spec.classes)
-    rows = []
-    for case in test:
-        scan = volume_scans.scan(predict, case, its_map, tile_choice.beyond(record))
+    beyond, rows = tile_choice.beyond(record), []
+    for scan in (volume_scans.scan(predict, case, its_map, beyond) for case in test):
         rows += volume_scores.score(scan, rules, spec.classes, first)
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
@@ -110,13 +104,13 @@ def earlier(predict, spec, test, frequencies):
 
 def ceiling(test, classes, arguments):
     """{class: rows as of `measure`, of draws} of intervals around the other annotators' mean."""
-    scans = [
-        volume_scans.Scan(c.subject, np.empty((0, len(classes) + 1)), c.grid, c) for c in test
-    ]
+    nothing, subjects = np.empty((0, len(classes) + 1)), [case.subject for case in test]
+    scans = [volume_scans.Scan(case.subject, nothing, case.grid, case) for case in test]
     sizes = [scan.true_sizes() for scan in scans]
-    names = list(dict.fromkeys(scan.subject for scan in scans))
-    by_subject = functools.partial(significance.by_subject, [scan.subject for scan in scans])
+    names = list(dict.fromkeys(subjects))
+    by_subject = functools.partial(significance.by_subject, subjects)
     result = {name: [] for name in classes}
+    level = conformal.level(arguments.unused, arguments.coverage)
     for (c, name), draw in itertools.product(enumerate(classes), range(arguments.draws)):
         true = np.array([each[0, c] for each in sizes])
         others = np.array([each[1:, c].mean() for each in sizes])
@@ -129,9 +123,9 @@ def ceiling(test, classes, arguments):
         error = by_subject(volume_estimator.relative(others, true), np.mean)
         row = {"volume": "annotators", "kind": "relative", "label_error": None}
         row |= {"calibrated_error": error.mean(), "annotators_inside": None}
-        row["level"] = conformal.level(arguments.unused, arguments.coverage)
-        row |= {"covered": (scores <= score)[~known].sum(), "subjects": (~known).sum()}
-        result[name].append(row | {"width_ml": width[~known].mean()})
+        row |= {"level": level, "covered": (scores <= score)[~known].sum()}
+        row |= {"subjects": (~known).sum(), "width_ml": width[~known].mean()}
+        result[name].append(row)
     return result
 
 
@@ -159,8 +153,8 @@ def study(folder, arguments):
     """Prints the table of one run."""
     spec, cases, unused, kind = cases_of(folder, arguments)
     predict = remembered(inference.predictor(checkpoints.load_best(folder)))
-    num_classes = spec.settings.num_classes
-    frequencies = tuple(training_data.class_frequencies(cases["training"], num_classes))
+    known = training_data.describe(cases["training"], spec.settings.num_classes)
+    frequencies = tuple(known["class_frequencies"])
     fixed = {"test": cases["test"], "frequencies": frequencies, "first": kind == "first"}
     run = functools.partial(measure, predict, **fixed, arguments=arguments)
     seen = {part: cases[part] for part in ("training", "validation")}
@@ -172,7 +166,7 @@ def study(folder, arguments):
         parts = seen | {"calibration": some}
         drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
     before = earlier(predict, spec, cases["test"], frequencies)
-    several = all(len(case.original_label_maps) > 1 for case in cases["test"])
+    several = all(len(case.other_label_maps) for case in cases["test"])
     people = ceiling(cases["test"], spec.classes, arguments) if several else {}
     print(f"\n{folder}: {len(spec.test)} test subjects, calibration {arguments.calibration}")
     print(f"structure, calibrated on | {' | '.join(HEADS)}")
@@ -182,7 +176,7 @@ def study(folder, arguments):
         held, annotators, width = before[name]
         cells = f"{100 * held:.1f} | {100 * annotators:.1f} | {width:.3g}"
         print(f"{name}, p > 0.975 to p > 0.025 | | | | | | {cells}", flush=True)
-        if several:
+        if people:
             print(line(f"{name}, other annotators", people[name]), flush=True)
 
 
