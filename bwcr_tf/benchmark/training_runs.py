@@ -45,34 +45,45 @@ def until_first_step(arguments):
 def fit(setup):
     """`repeats` steps of training with all around them, on new batches and again on one of them.
 
-    The second has no batch to wait for: the difference is the time that a step waits.
+    The second has no batch to wait for: the difference is the time that a step waits. With --jit
+    also ten steps a call, as training takes them.
     """
     if not setup.jit:  # as training does
         tf.config.experimental.enable_op_determinism()
     table = {}
     for name in ("da", "bwcr"):
-        new = workloads.batches(setup, METHODS[name], setup.repeats + UNTIMED)
-        same = new.take(1).cache().repeat(setup.repeats + UNTIMED)
+        count = setup.repeats + UNTIMED
+        new = workloads.batches(setup, METHODS[name], count)
+        same = new.take(1).cache().repeat(count)
         trainer = workloads.make_trainer(setup, METHODS[name])
         seconds, alone = (fit_seconds(trainer, batches) for batches in (new, same))
         table[f"{name}: step of fit, ms"] = 1000 * seconds
         table[f"{name}: images/s"] = setup.batch_size / seconds
         table[f"{name}: step of fit on one batch, ms"] = 1000 * alone
         table[f"{name}: share that a step waits, %"] = 100 * (1 - alone / seconds)
+        if setup.jit:
+            together = fit_seconds(trainer, new, 10)
+            table[f"{name}: step of fit, ten a call, ms"] = 1000 * together
     for device in tf.config.list_logical_devices("GPU"):
         peak = tf.config.experimental.get_memory_info(device.name)["peak"]
         table["peak memory of the GPU, MB"] = peak / 1e6
     return table
 
 
-def fit_seconds(trainer, batches):
-    """Seconds a step of `fit`, the first steps left out; as in training, each loss is looked at."""
+def fit_seconds(trainer, batches, together=1):
+    """Seconds a step of `fit`, `together` steps a call, without the first UNTIMED steps.
+
+    As in training, the loss of each call is looked at.
+    """
     ends = []
 
     def look(_, logs):
-        float(logs["loss"])  # waits for the step
+        float(logs["loss"])  # waits for the call
         ends.append(time.perf_counter())
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    trainer.steps_per_execution = together
+    trainer.make_train_function(force=True)
     trainer.fit(batches, callbacks=[callback], verbose=0, shuffle=False)
-    return (ends[-1] - ends[UNTIMED - 1]) / (len(ends) - UNTIMED)
+    timed = ends[UNTIMED // together - 1 :]
+    return (timed[-1] - timed[0]) / (len(timed) - 1) / together

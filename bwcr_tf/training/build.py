@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import keras
 
@@ -9,6 +10,8 @@ from bwcr_tf import unet
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
+
+_COMPILED_TOGETHER = 10  # steps
 
 
 def seed(options):
@@ -54,3 +57,13 @@ def trainer(settings, options):
     )
     built.compile(keras.optimizers.Adam(rate), jit_compile=options.jit)
     return built
+
+
+def steps_per_call(start, options):
+    """Steps that TensorFlow takes without Python in between, from step `start` on.
+
+    Ten with --jit, fewer where they would step over a validation: a GPU, whose steps are short,
+    otherwise waits for Python after each of them (docs/performance.md).
+    """
+    ends = start, options.eval_every, options.steps
+    return math.gcd(_COMPILED_TOGETHER, *ends) if options.jit else 1

@@ -11,7 +11,7 @@ from bwcr_tf.evaluation import figures
 from bwcr_tf.system.progress import Progress, duration
 from bwcr_tf.training import validations
 
-_TIMED_FROM, _TIMED_TO = 3, 13  # steps of this process that measure the announced duration
+_TIMED_FROM, _TIMED_TO = 3, 13  # calls of this process that measure the announced duration
 _IMAGES_EVERY = 5  # validations
 
 
@@ -39,17 +39,19 @@ class Monitor(keras.callbacks.Callback):
         self.progress = Progress("training", steps, start)
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 0:
+        count = self.model.steps_per_execution
+        call = batch // count
+        if call == 0:
             seconds = time.monotonic() - self.progress.started
             print(f"first step  done, {seconds:.1f} s with its compilation", flush=True)
-        if batch == _TIMED_FROM:
+        if call == _TIMED_FROM:
             self.timed = time.monotonic()
-        if batch == _TIMED_TO:
-            seconds = (time.monotonic() - self.timed) / (_TIMED_TO - _TIMED_FROM)
+        if call == _TIMED_TO:
+            seconds = (time.monotonic() - self.timed) / (_TIMED_TO - _TIMED_FROM) / count
             left = duration(seconds * (self.steps - self.start))
             apart = "" if self.validations else ", validation apart"
             print(f"expected    {left} ({1000 * seconds:.0f} ms a step{apart})", flush=True)
-        self.progress.advance(text=self.text)
+        self.progress.advance(count, self.text)
 
     def report(self, step, trainer, validation):
         """Writes the averages since the last call, and the validation, at `step`."""

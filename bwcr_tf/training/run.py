@@ -104,12 +104,15 @@ def fit(trainer, selection, monitor, cases, start, options):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, selection.stop)
     try:
+        trainer.steps_per_execution = build.steps_per_call(start, options)
         trainer.fit(batches, callbacks=[selection, monitor], verbose=0, shuffle=False)
     except NotFinite as error:
-        rows = (error.step - 1, options.batch_size, len(names), build.seed(options))
-        scans = np.unique(names[pipeline.slice_indices(*rows)])
+        rows = options.batch_size, len(names), build.seed(options)
+        last = range(error.step - trainer.steps_per_execution, error.step)
+        scans = np.unique([names[pipeline.slice_indices(step, *rows)] for step in last])
+        whose = "its batch is" if len(last) == 1 else f"the last {len(last)} batches are"
         raise DataError(
-            f"{error}; its batch is of {', '.join(scans)}; the last good "
+            f"{error}; {whose} of {', '.join(scans)}; the last good "
             f"checkpoint is {(error.found or ['none'])[0]}. Look at these scans, or delete the "
             "run and train with a lower --learning_rate"
         ) from error

@@ -85,7 +85,7 @@ class Selection(keras.callbacks.Callback):
         return all(map(np.array_equal, kept, self.selected))
 
     def stop(self, *_):
-        """Asks for a checkpoint and an end after the present step; twice, for an end at once."""
+        """Asks for a checkpoint and an end after the present call; twice, for an end at once."""
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
@@ -95,7 +95,7 @@ class Selection(keras.callbacks.Callback):
             sum_.assign(value)  # which Keras resets at the start
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step.assign_add(1)
+        self.step.assign_add(self.trainer.steps_per_execution)
         step = int(self.step)
         if not np.isfinite(logs["loss"]):
             raise self.not_finite(step, f"the loss is {logs['loss']}")

@@ -8,7 +8,7 @@ from bwcr_tf import unet
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
-from bwcr_tf.training import checkpoints
+from bwcr_tf.training import build, checkpoints
 from bwcr_tf.training import selection as module
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras 3.15
@@ -101,3 +101,17 @@ def test_a_run_of_an_earlier_version_resumes_with_the_weights_of_its_best_keras(
     (tmp_path / "best.keras").unlink()
     with pytest.raises(DataError, match="best.keras: gone"):
         make().restore()
+
+
+@pytest.mark.parametrize(
+    "jit, start, every, steps, expected",
+    [
+        (False, 0, 100, 1500, 1),
+        (True, 0, 100, 1500, 10),
+        (True, 21381, 500, 50000, 1),
+        (True, 30, 4, 8, 2),
+    ],
+)
+def test_steps_of_a_call_end_where_validations_are(jit, start, every, steps, expected):
+    options = types.SimpleNamespace(jit=jit, eval_every=every, steps=steps)
+    assert build.steps_per_call(start, options) == expected

@@ -206,13 +206,30 @@ def test_a_run_that_ctrl_c_and_a_kill_stopped_ends_with_the_same_weights(
     assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
 
 
-def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(acdc, trained, tmp_path):
+TOGETHER = "from bwcr_tf.training import build; build.steps_per_call = lambda *_: 4"
+
+
+def test_steps_of_one_call_train_as_single_steps_do(acdc, trained, tmp_path):
+    (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
+    train(*train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12"), first=TOGETHER)
+    folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
+    for together, single in zip(weights(folder), weights(trained[0]), strict=True):
+        np.testing.assert_array_equal(together, single)
+    assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
+
+
+@pytest.mark.parametrize(
+    "first, whose", [("", "its batch is"), (TOGETHER, "the last 4 batches are")]
+)
+def test_a_loss_that_is_not_finite_names_step_scans_and_checkpoint(
+    acdc, trained, tmp_path, first, whose
+):
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
     flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12", "--learning_rate=1e30")
-    found = train(*flags, check=False)
+    found = train(*flags, first=first, check=False)
     assert found.returncode == 1 and "Traceback" not in found.stderr
     assert re.search(
-        r"error: step \d+: the loss is (nan|inf); its batch is of patient\d+_E[DS].*; the last "
+        rf"error: step \d+: the loss is (nan|inf); {whose} of patient\d+_E[DS].*; the last "
         r"good checkpoint is (none|\S+/step-4)\.",
         found.stderr.splitlines()[-1],
     )
