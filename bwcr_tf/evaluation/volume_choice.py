@@ -28,7 +28,7 @@ class Measured(NamedTuple):
 
 def measure(scan):
     """The Measured of a Scan."""
-    p, true = scan.probabilities(), scan.true_sizes().mean(axis=0)
+    p, true = scan.counted(), scan.true_sizes().mean(axis=0)
     classes = range(1, p.shape[-1])
     return Measured(
         scan.subject,
@@ -146,7 +146,7 @@ def widths(found, coverage):
     }
     rows = {kind: [] for kind in quantiles}
     for each in found:
-        p = each.probabilities()
+        p = each.counted()
         for kind, found_quantiles in quantiles.items():
             interval = volumes.KINDS[kind].interval
             ends = [interval(p, c, q) for c, q in zip(classes, found_quantiles, strict=True)]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bwcr_tf.data import grids, preprocess, tiles
-from bwcr_tf.evaluation import calibration
+from bwcr_tf.evaluation import calibration, volumes
 
 
 class Scan(NamedTuple):
@@ -22,10 +22,17 @@ class Scan(NamedTuple):
 
         Ignored voxels are background for certain, in the label as in the probabilities.
         """
+        return self._probabilities(self.beyond)
+
+    def counted(self):
+        """`probabilities` as volumes count them, with volumes.unseen beyond the grid."""
+        return self._probabilities(self.beyond and volumes.unseen(self.beyond))
+
+    def _probabilities(self, beyond):
         pair = self.grid, self.case.original_grid
         own = np.clip(grids.restore(self.network_probabilities, *pair), 0, 1)
-        if self.beyond:
-            own[grids.outside(*pair)] = self.beyond
+        if beyond:
+            own[grids.outside(*pair)] = beyond
         num_classes = own.shape[-1]
         own[self.case.original_label_map == num_classes] = np.eye(num_classes)[0]
         return own

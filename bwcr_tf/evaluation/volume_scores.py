@@ -18,7 +18,7 @@ def score(found, rules, classes, first=True):
     rules are of. `annotators_inside`, where there are several, is the fraction of all of them whose
     volume the interval holds.
     """
-    own, voxel_ml, drawn = found.probabilities(), found.voxel_ml(), found.true_sizes()
+    own, voxel_ml, drawn = found.counted(), found.voxel_ml(), found.true_sizes()
     true = drawn[0] if first else drawn.mean(axis=0)
     rows = []
     for c, (name, rule) in enumerate(zip(classes, rules, strict=True), start=1):

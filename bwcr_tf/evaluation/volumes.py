@@ -50,6 +50,14 @@ class Kind(NamedTuple):
     interval: Callable  # (probabilities, c, quantile) -> (low, high)
 
 
+def unseen(frequencies):
+    """Probabilities [C] that voxels count by which nothing saw: the most frequent class, certain.
+
+    `frequencies` [C] are the same for all of them, so that a nested set would take in all or none.
+    """
+    return tuple(float(k == np.argmax(frequencies)) for k in range(len(frequencies)))
+
+
 def measure(probabilities, c, rule):
     """The Volume of class c in probabilities [Z, Y, X, C]; the calibrated one is kept inside."""
     size = label_size(probabilities, c)

@@ -99,11 +99,12 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
         path, *others = scan_folder.channel_paths(path, model.channels)
         images = channels.read([path, *others])
         image = images[0]
-        probabilities, code = predict_oriented(images, model, mode, max_tiles, path)
+        probabilities, code, unseen = predict_oriented(images, model, mode, max_tiles, path)
         held = dataclasses.replace(model.settings, orientation=code)
         orientation.check_plane(image, held, mode, path)
         voxel_ml = np.prod(image.GetSpacing()) / 1000
         found = volumetry.of_scan(probabilities, voxel_ml, model.classes, model.rules)
+        whole_scan.fill(probabilities, unseen, model.class_frequencies)
         row = {"scan": name, **found, "model": model.name}
         if missing := page.missing_structures(row, model.classes):
             errors.warn(f"{path}: {missing}")
@@ -158,15 +159,17 @@ def load(folder):
 
 
 def predict(images, model, mode="header", max_tiles=None):
-    """Probabilities [Z, Y, X, C] of `predict_oriented`."""
-    return predict_oriented(images, model, mode, max_tiles, "scan")[0]
+    """Probabilities [Z, Y, X, C] float32 of a scan; those of the classes where nothing is seen."""
+    probabilities, _, unseen = predict_oriented(images, model, mode, max_tiles, "scan")
+    whole_scan.fill(probabilities, unseen, model.class_frequencies)
+    return probabilities
 
 
 def predict_oriented(images, model, mode, max_tiles, path):
-    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid, and the orientation taken.
+    """Probabilities of a scan, the orientation taken and what is unseen, as of whole_scan.predict.
 
-    The probabilities sum to one. The scan's `images`, of the channels, are as of `channels.read`,
-    `mode` is one of orientation.MODES. Warns of what no tile covers.
+    The scan's `images`, of the channels, are as of `channels.read`, `mode` is one of
+    orientation.MODES. Warns of what no tile covers.
     """
     image, settings = images[0], model.settings
     code = orientation.first(image, model, mode)
@@ -182,13 +185,13 @@ def predict_oriented(images, model, mode, max_tiles, path):
     probabilities, unseen = whole_scan.predict(
         slices, layout, model.probabilities, model.class_frequencies
     )
-    if unseen:
+    if unseen is not None and unseen.any():
         seen = f"{max_tiles} tiles a slice" if max_tiles > 1 else "the model's grid"
         given = "how frequent the classes are in training"
         if len(set(model.class_frequencies)) == 1:  # of a model of an earlier version
             given = f"1 / {len(model.class_frequencies)} each"
         errors.warn(
-            f"{path}: {unseen:.1%} of the scan lie beyond {seen}; "
+            f"{path}: {unseen.mean():.1%} of the scan lie beyond {seen}; "
             f"there, probabilities are {given}"
         )
-    return probabilities, chosen
+    return probabilities, chosen, unseen

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf.data import grids, scans, tiles
-from bwcr_tf.evaluation import inference
+from bwcr_tf.evaluation import inference, volumes
 
 _BLOCK = 2**22  # probabilities of as many slices as have so many numbers are blended at a time
 
@@ -31,7 +31,7 @@ def plan(own, settings, max_tiles=tiles.LIMIT):
 
 
 def predict(slices, layout, function, frequencies):
-    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid; they sum to one.
+    """Probabilities [Z, Y, X, C] float32 of a scan on its own grid, as volumes count them.
 
     A scan that the network's grid holds is predicted as in evaluation, a larger one in tiles.
 
@@ -41,21 +41,31 @@ def predict(slices, layout, function, frequencies):
       frequencies: [C], of the voxels that no tile covers.
 
     Returns:
-      The probabilities, and the share of the scan that no tile covers.
+      The probabilities, with volumes.unseen where no tile covers the scan, and which voxels
+      [Z, Y, X] these are; None if tiles cover it.
     """
     tile, whole, grid, own, oriented, orientation = layout
     network = partial(inference.in_batches, function)
     found = np.empty((*own.size[::-1], len(frequencies)), np.float32)
     target = scans.turned(found, scans.code(own.direction), orientation)
     pixels = max(grid.size[0] * grid.size[1], oriented.size[0] * oriented.size[1])
-    unseen, count = 0, max(1, _BLOCK // (pixels * len(frequencies)))
+    unseen, count = None, max(1, _BLOCK // (pixels * len(frequencies)))
+    if not whole:
+        unseen = np.zeros(found.shape[:3], bool)
+        target_unseen = scans.turned(unseen, scans.code(own.direction), orientation)
     for start in range(0, len(slices), count):
         block = tiles.blend(network, slices[start : start + count], tile)
         pair = [some.slab(start, len(block)) for some in (grid, oriented)]
         restored = grids.restore(block, *pair)
         if not whole:
             outside = grids.outside(*pair)
-            restored[outside] = frequencies
-            unseen += np.count_nonzero(outside)
+            restored[outside] = volumes.unseen(frequencies)
+            target_unseen[start : start + count] = outside
         np.clip(restored, 0, 1, out=target[start : start + count])
-    return found, unseen / found[..., 0].size
+    return found, unseen
+
+
+def fill(probabilities, unseen, frequencies):
+    """Puts `frequencies` [C] where `predict` says that nothing was seen."""
+    if unseen is not None:
+        probabilities[unseen] = frequencies

@@ -328,3 +328,18 @@ def test_volumes_are_of_the_voxels_that_are_not_ignored(cases):
     assert found.true_sizes() == size < cases[0].original_label_map.sum()
     expected = np.count_nonzero((known.image > 0.5) & ~ignored)
     assert volumes.label_size(found.probabilities(), 1) == expected
+
+
+def test_voxels_that_nothing_saw_widen_no_nested_set(cases):
+    """They count as background, however frequent the class is there; true sizes hold them."""
+    larger = dataclasses.replace(GRID, size=(9, 6, 2))
+    beyond = np.pad(cases[0].original_label_map, ((0, 0), (0, 0), (0, 3)), constant_values=1)
+    wide = dataclasses.replace(cases[0], original_grid=larger, original_label_map=beyond)
+    found = [
+        volume_scans.Scan("s", predict(wide.image), GRID, wide, frequencies)
+        for frequencies in ((0.99, 0.01), (0.6, 0.4))
+    ]
+    assert volume_choice.measure(found[0]) == volume_choice.measure(found[1])
+    assert volume_choice.widths(found[:1], 0.5) == volume_choice.widths(found[1:], 0.5)
+    assert found[0].true_sizes() == np.count_nonzero(cases[0].original_label_map) + 36
+    np.testing.assert_allclose(found[1].probabilities()[..., 6:, 1], 0.4)

@@ -80,7 +80,7 @@ def test_the_eight_orientations_keep_the_slices():
 @pytest.mark.parametrize("code", STORED)
 def test_search_finds_how_a_scan_is_held_and_its_output_lies_where_it_does(code, capsys):
     image = held(code)
-    found, taken = segmentation.predict_oriented([image], model(True), "search", 9, "scan")
+    found, taken, _ = segmentation.predict_oriented([image], model(True), "search", 9, "scan")
     place = grids.Grid.of(image).place
     foreground = place(sitk.GetImageFromArray(np.ascontiguousarray(found[..., 1])))
     expected = sitk.GetArrayFromImage(image) > 50

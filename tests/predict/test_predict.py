@@ -19,7 +19,7 @@ from scipy import ndimage, special
 
 from bwcr_tf.data import channels, grids, preprocess, scans
 from bwcr_tf.data.subjects import Volume
-from bwcr_tf.evaluation import calibration, inference, volume_scans
+from bwcr_tf.evaluation import calibration, inference, volume_scans, volume_scores, volumes
 from bwcr_tf.export import manifest
 from bwcr_tf.predict import orientation, outputs, scan_folder, segmentation, whole_scan
 from bwcr_tf.system import files
@@ -276,6 +276,36 @@ def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):
     assert (found[:, seen, 0] < 0.5).any()
 
 
+@pytest.mark.parametrize("frequencies", [(0.7, 0.05, 0.1, 0.15), (0.1, 0.1, 0.1, 0.7)])
+def test_volumes_count_unseen_voxels_as_the_most_frequent_class(frequencies, model, tmp_path):
+    """Else an interval that reaches down to their frequency takes in all of them."""
+    label = sitk.Cast(large_scan() > 600, sitk.sitkUInt8)
+    paths = save(large_scan(), tmp_path / "a.nii.gz"), save(label, tmp_path / "b.nii.gz")
+    rules = tuple(volumes.Rule(0.01, 1.0, "nested", 5.0, 0.9) for _ in model.classes)
+    model = dataclasses.replace(model, class_frequencies=frequencies, rules=rules, max_tiles=1)
+    assert not segmentation.predict_all({"a": paths[0]}, model, tmp_path / "out")
+    (row,) = csv.DictReader((tmp_path / "out/volumes.csv").read_text().splitlines())
+    written = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "a_labels.nii.gz"))
+    case = preprocess.preprocess(Volume("a", *paths), model.settings)
+    how = model.probabilities, case, calibration.identity(4), frequencies
+    rows = volume_scores.score(volume_scans.scan(*how), rules, model.classes)
+    seen = 2 * 48 * 48
+    for c, (name, measured) in enumerate(zip(model.classes, rows, strict=True), start=1):
+        voxels = {
+            what: float(row[f"{name}_{what}"]) / case_ml(case)
+            for what in ("ml", "calibrated_ml", "low_ml", "high_ml")
+        }
+        for what, value in voxels.items():
+            assert value == pytest.approx(measured[what] / case_ml(case), abs=0.1)
+        assert voxels["ml"] == pytest.approx(np.count_nonzero(written == c), abs=0.1)
+        outside = 20000 - seen if frequencies[c] == 0.7 else 0
+        assert outside <= voxels["low_ml"] <= voxels["high_ml"] <= outside + seen + 0.1
+
+
+def case_ml(case):
+    return np.prod(case.original_grid.spacing_mm) / 1000
+
+
 def test_probabilities_that_round_past_one_are_clipped():
     over = np.float32([0, 1 + 1e-6, 0, 0])
     layout = whole_scan.plan(grids.Grid.of(sitk.Image(5, 5, 2, sitk.sitkFloat32)), SETTINGS)
@@ -286,7 +316,7 @@ def test_probabilities_that_round_past_one_are_clipped():
         lambda images: np.broadcast_to(over, (*images.shape[:3], 4)),
         (0.25,) * 4,
     )
-    assert found.min() == 0 and found.max() == 1 and unseen == 0
+    assert found.min() == 0 and found.max() == 1 and unseen is None
 
 
 def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys, monkeypatch):
