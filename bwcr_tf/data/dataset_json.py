@@ -71,6 +71,8 @@ def _classes(path, values):
     if "ignore" in names:
         found = values["ignore"]
         raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
+    if not all(name.strip() for name in names[1:]):
+        raise DataError(f"{path}: a label without a name; expected the name of a structure")
     if taken := {"all", "mean"} & set(names[1:]):
         raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
     columns = {f"{name}_{end}" for name in names[1:] for end in ("calibrated", "low", "high")}

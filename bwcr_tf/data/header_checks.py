@@ -126,6 +126,10 @@ def _text_pixels(path, size):
         rb"(?im)^HeaderSize *= *[-1-9]", start
     ):  # ITK reads the header
         raise Mismatch("HeaderSize, but its pixels follow its header; expected none, or 0")
+    for what, value in re.findall(rb"(?im)^ElementToIntensityFunction(\w+) *= *(\S*)", start):
+        usual = rb"1(\.0*)?" if what.lower() == b"slope" else rb"-?0(\.0*)?"
+        if not re.fullmatch(usual, value):  # ITK reads the values without it
+            raise Mismatch(f"{what.decode()} of values is {value.decode()}; expected none")
     if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", start):
         stated = re.search(rb"(?im)^CompressedDataSize *= *([1-9]\d*)", start)
         if not stated and file == path and not start.startswith(b"NRRD"):

@@ -133,6 +133,7 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
         ({"labels": {"background": 0, "all": [1, 2], "a": 2}}, "regions.*softmax"),
         ({"regions_class_order": [1]}, "regions.*softmax"),
         ({"labels": {"background": 0, "all": 1}}, "'all'; expected the name"),
+        ({"labels": {"background": 0, " ": 1}}, "without a name"),
         ({"labels": {"background": 0, "a": 1, "a_low": 2}}, "'a_low'; .* is a column of 'a'"),
     ],
 )

@@ -324,6 +324,7 @@ def test_whole_files_are_read(files):
 
 
 ROWS, COLUMNS = (b"\x28\0%c\0\2\0\0\0" % c for c in (0x10, 0x11))  # DICOM's tag and length
+SCALE = b"ElementToIntensityFunction"  # ITK passes over it
 HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
 
 
@@ -339,6 +340,18 @@ HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
         ("zlib.mha", b"DataSize = ", b"DataSize = 0\nX = ", "without"),
         ("zlib.mha", b"CompressedDataSize", b"X", "CompressedData without"),
         ("raw.mha", b"NDims = 3", b"NDims = 3\nHeaderSize = 9", "HeaderSize"),
+        (
+            "raw.mha",
+            b"NDims = 3",
+            b"NDims = 3\n" + SCALE + b"Slope = -2",
+            "Slope of values is -2",
+        ),
+        (
+            "raw.mha",
+            b"NDims = 3",
+            b"NDims = 3\n" + SCALE + b"Offset = x",
+            "Offset of values is x",
+        ),
         ("apart.mhd", b"28 24 3", b"32767 32767 32767", "4032 bytes of pixels"),
         ("apart.nhdr", b"28 24 3", b"32767 32767 32767", "4032 bytes of pixels"),
         ("apart.nhdr", b"apart.raw", b"/dev/zero", "0 bytes of pixels"),
