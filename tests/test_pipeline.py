@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bwcr_tf import affine, pipeline
+from bwcr_tf import affine, intensity, pipeline
 from bwcr_tf.methods import METHODS
 
 
@@ -64,6 +64,20 @@ def test_each_view_has_its_own_map_and_its_own_intensities(monkeypatch):
     monkeypatch.setattr(pipeline.affine, "sample", lambda n, *_: tf.eye(3, batch_shape=[n]))
     views = np.concatenate([batch["views"] for batch in batches(steps=20)], axis=1)
     assert (np.abs(views[0] - views[1]).max(axis=(1, 2, 3)) > 0).mean() > 0.95
+
+
+def test_maps_and_intensities_are_drawn_by_two_seeds(monkeypatch):
+    """By one, whether an image is rotated and its gamma, say, would be one draw."""
+    seeds = []
+    sample, randomize = affine.sample, intensity.randomize
+    monkeypatch.setattr(
+        pipeline.affine, "sample", lambda *a: (seeds.append(a[-1]), sample(*a))[1]
+    )
+    monkeypatch.setattr(
+        pipeline.intensity, "randomize", lambda *a: (seeds.append(a[-1]), randomize(*a))[1]
+    )
+    pipeline.make_batch(slices(), 3, METHODS["da"], 4, tf.constant(0, tf.int64), 0)
+    assert not np.array_equal(*map(np.array, seeds))
 
 
 def test_intensities_are_those_of_the_resampled_image(monkeypatch):
