@@ -266,13 +266,17 @@ def test_volumes_are_calibrated_and_measured_on_what_is_predicted(
     np.testing.assert_allclose(scan.probabilities(), expected, atol=1e-5)
 
 
-def test_what_no_tile_covers_has_the_class_frequencies_of_training(model):
+@pytest.mark.parametrize("code", ["LPS", "PLS"])
+def test_what_no_tile_covers_has_the_class_frequencies_of_training(code, model):
     frequencies = (0.7, 0.05, 0.1, 0.15)
     model = dataclasses.replace(model, class_frequencies=frequencies)
-    found = segmentation.predict([large_scan()], model, max_tiles=1)
-    seen = np.zeros((100, 100), bool)
-    seen[26:74, 26:74] = True
-    np.testing.assert_allclose(found[:, ~seen], np.broadcast_to(frequencies, (2, 7696, 4)))
+    straight = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    image = sitk.Cast(scan(1, (2, 100, 80), (1.5, 1.5, 8.0), straight), sitk.sitkFloat32)
+    found = segmentation.predict([sitk.DICOMOrient(image, code)], model, max_tiles=1)
+    found = found if code == "LPS" else found.swapaxes(1, 2)
+    seen = np.zeros((100, 80), bool)
+    seen[26:74, 16:64] = True
+    np.testing.assert_allclose(found[:, ~seen], np.broadcast_to(frequencies, (2, 5696, 4)))
     assert (found[:, seen, 0] < 0.5).any()
 
 
