@@ -1,5 +1,6 @@
 """The benchmark's sections of training as a whole: `startup` and, by Keras' fit, `fit`."""
 
+import math
 import pathlib
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 
 UNTIMED = 20  # steps: the first is compiled, the next use up what was made meanwhile
+TOGETHER = 10  # steps of a call, as training takes them with --jit
 
 
 def startup(setup, subjects=8):
@@ -52,7 +54,7 @@ def fit(setup):
         tf.config.experimental.enable_op_determinism()
     table = {}
     for name in ("da", "bwcr"):
-        count = setup.repeats + UNTIMED
+        count = UNTIMED + math.ceil(setup.repeats / TOGETHER) * TOGETHER
         new = workloads.batches(setup, METHODS[name], count)
         same = new.take(1).cache().repeat(count)
         trainer = workloads.make_trainer(setup, METHODS[name])
@@ -62,7 +64,7 @@ def fit(setup):
         table[f"{name}: step of fit on one batch, ms"] = 1000 * alone
         table[f"{name}: share that a step waits, %"] = 100 * (1 - alone / seconds)
         if setup.jit:
-            together = fit_seconds(trainer, new, 10)
+            together = fit_seconds(trainer, new, TOGETHER)
             table[f"{name}: step of fit, ten a call, ms"] = 1000 * together
     for device in tf.config.list_logical_devices("GPU"):
         peak = tf.config.experimental.get_memory_info(device.name)["peak"]
@@ -82,8 +84,9 @@ def fit_seconds(trainer, batches, together=1):
         ends.append(time.perf_counter())
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
-    trainer.steps_per_execution = together
-    trainer.make_train_function(force=True)
+    if trainer.steps_per_execution != together:
+        trainer.steps_per_execution = together
+        trainer.make_train_function(force=True)
     trainer.fit(batches, callbacks=[callback], verbose=0, shuffle=False)
     timed = ends[UNTIMED // together - 1 :]
     return (timed[-1] - timed[0]) / (len(timed) - 1) / together

@@ -51,9 +51,9 @@ class Kind(NamedTuple):
 
 
 def unseen(frequencies):
-    """Probabilities [C] that voxels count by which nothing saw: the most frequent class, certain.
+    """Probabilities [C] of a voxel that the network did not see: 1 for the most frequent class.
 
-    `frequencies` [C] are the same for all of them, so that a nested set would take in all or none.
+    By their `frequencies` [C], all such voxels are alike: a nested set would take in all or none.
     """
     return tuple(float(k == np.argmax(frequencies)) for k in range(len(frequencies)))
 
