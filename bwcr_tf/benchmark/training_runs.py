@@ -13,9 +13,9 @@ import tensorflow as tf
 from bwcr_tf.benchmark import workloads
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
+from bwcr_tf.training.build import TOGETHER
 
 UNTIMED = 20  # steps: the first is compiled, the next use up what was made meanwhile
-TOGETHER = 10  # steps of a call, as training takes them with --jit
 
 
 def startup(setup, subjects=8):

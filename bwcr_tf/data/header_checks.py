@@ -63,7 +63,7 @@ def data_file(path):
     """The file with the pixels of a scan: `path`, or what its NRRD or MetaImage header names."""
     if path.name.lower().endswith(formats.TEXT) and path.is_file():
         start = head(path.read_bytes())
-        apart = re.search(rb"(?im)^(?:ElementDataFile *=|data ?file:) *([^\r\n]*)", start)
+        apart = re.search(rb"(?im)^(?:ElementDataFile *[=:]|data ?file:) *([^\r\n]*)", start)
         if apart and (file := path.parent / os.fsdecode(apart[1].strip())).is_file():
             return file
     return path
@@ -123,15 +123,17 @@ def _text_pixels(path, size):
     start = head(content)
     pixels = content[len(start) :] if file == path else file.read_bytes()
     if file == path and re.search(
-        rb"(?im)^HeaderSize *= *[-1-9]", start
+        rb"(?im)^HeaderSize *[=:] *[-1-9]", start
     ):  # ITK reads the header
         raise Mismatch("HeaderSize, but its pixels follow its header; expected none, or 0")
-    for what, value in re.findall(rb"(?im)^ElementToIntensityFunction(\w+) *= *(\S*)", start):
-        usual = rb"1(\.0*)?" if what.lower() == b"slope" else rb"-?0(\.0*)?"
-        if not re.fullmatch(usual, value):  # ITK reads the values without it
-            raise Mismatch(f"{what.decode()} of values is {value.decode()}; expected none")
-    if re.search(rb"(?im)^(CompressedData *= *[t1]|encoding: *gz)", start):
-        stated = re.search(rb"(?im)^CompressedDataSize *= *([1-9]\d*)", start)
+    scale = rb"(?im)^ElementToIntensityFunction(Slope|Offset) *[=:] *(\S*)"
+    for what, value in re.findall(scale, start):
+        usual = b"1" if what.lower() == b"slope" else b"0"
+        if not re.fullmatch(usual + rb"(\.0*)?", value):  # ITK reads the values without it
+            found = f"{what.decode()} of values is {value.decode()}"
+            raise Mismatch(f"{found}; expected none, or {usual.decode()}")
+    if re.search(rb"(?im)^(CompressedData *[=:] *[t1]|encoding: *gz)", start):
+        stated = re.search(rb"(?im)^CompressedDataSize *[=:] *([1-9]\d*)", start)
         if not stated and file == path and not start.startswith(b"NRRD"):
             raise Mismatch("CompressedData without a CompressedDataSize in its header")
         pixels = pixels[: int(stated[1])] if stated else pixels

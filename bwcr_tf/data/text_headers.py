@@ -24,9 +24,9 @@ def unit_mm(path):
     with open(path, "rb") as file:
         head = header_checks.head(file.read(2**20)).decode("utf-8", "replace")
     if path.suffix.lower() in (".mha", ".mhd"):
-        if not re.search(r"(?im)^\s*Element(Spacing|Size)\s*=", head):
+        if not re.search(r"(?im)^\s*Element(Spacing|Size)\s*[=:]", head):
             raise Mismatch("no ElementSpacing in its header; expected one in mm")
-        units = re.findall(r"(?im)^\s*DistanceUnits\s*=\s*(\S+)", head)
+        units = re.findall(r"(?im)^\s*DistanceUnits\s*[=:]\s*(\S+)", head)
         return _length_mm(set(units) - {"?"}, ", ".join(units))
     lines = re.findall(r"(?m)^([A-Za-z ]+): *(.*?)\s*$", head)
     return _nrrd_unit_mm({name.lower(): value for name, value in lines})

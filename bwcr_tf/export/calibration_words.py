@@ -43,6 +43,7 @@ def beyond(record):
     if found["max_tiles"] == 1:
         return (
             "Around it,\n  bwcr_tf.predict gives class frequencies of training, for tiles find "
-            f"what is not there\n  {scored}; --max_tiles={tiles.LIMIT} asks for them."
+            f"what is not there\n  {scored}; --max_tiles={tiles.LIMIT} asks for them. Volumes "
+            "count\n  what is around it as the most frequent class."
         )
     return f"bwcr_tf.predict covers a larger scan in overlapping tiles\n  {scored}."

@@ -166,10 +166,11 @@ def predict(images, model, mode="header", max_tiles=None):
 
 
 def predict_oriented(images, model, mode, max_tiles, path):
-    """Probabilities of a scan, the orientation taken and what is unseen, as of whole_scan.predict.
+    """Probabilities of a scan as volumes count them, its orientation code, and what is unseen.
 
-    The scan's `images`, of the channels, are as of `channels.read`, `mode` is one of
-    orientation.MODES. Warns of what no tile covers.
+    `whole_scan.fill` makes the probabilities those that are written. The scan's `images`, of the
+    channels, are as of `channels.read`, `mode` is one of orientation.MODES. Warns of what no tile
+    covers.
     """
     image, settings = images[0], model.settings
     code = orientation.first(image, model, mode)
@@ -192,6 +193,6 @@ def predict_oriented(images, model, mode, max_tiles, path):
             given = f"1 / {len(model.class_frequencies)} each"
         errors.warn(
             f"{path}: {unseen.mean():.1%} of the scan lie beyond {seen}; "
-            f"there, probabilities are {given}"
+            f"there, probabilities are {given}, and volumes count the most frequent class"
         )
     return probabilities, chosen, unseen

@@ -38,7 +38,7 @@ def predict(slices, layout, function, frequencies):
     Args:
       slices: [Z, H, W, K] on the grid of a Layout.
       function: images [N, H, W, K] of the network's size -> their probabilities [N, H, W, C].
-      frequencies: [C], of the voxels that no tile covers.
+      frequencies: [C], of the voxels that no tile covers; the largest decides what these are.
 
     Returns:
       The probabilities, with volumes.unseen where no tile covers the scan, and which voxels

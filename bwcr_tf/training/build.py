@@ -11,7 +11,7 @@ from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
 
-_COMPILED_TOGETHER = 10  # steps
+TOGETHER = 10  # compiled steps of a call, at most
 
 
 def seed(options):
@@ -62,8 +62,8 @@ def trainer(settings, options):
 def steps_per_call(start, options):
     """Steps that TensorFlow takes without Python in between, from step `start` on.
 
-    Ten with --jit, fewer where they would step over a validation: a GPU, whose steps are short,
-    otherwise waits for Python after each of them (docs/performance.md).
+    Ten with --jit, fewer where they would step over a validation, as from a step that is not a
+    multiple of ten: a GPU, whose steps are short, otherwise waits for Python after each of them.
     """
     ends = start, options.eval_every, options.steps
-    return math.gcd(_COMPILED_TOGETHER, *ends) if options.jit else 1
+    return math.gcd(TOGETHER, *ends) if options.jit else 1

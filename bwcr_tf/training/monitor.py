@@ -1,5 +1,6 @@
 """Logs training to TensorBoard and the terminal."""
 
+import math
 import time
 
 import keras
@@ -11,7 +12,7 @@ from bwcr_tf.evaluation import figures
 from bwcr_tf.system.progress import Progress, duration
 from bwcr_tf.training import validations
 
-_TIMED_FROM, _TIMED_TO = 3, 13  # calls of this process that measure the announced duration
+_TIMED = 3, 13  # steps of this process between which the announced duration is measured
 _IMAGES_EVERY = 5  # validations
 
 
@@ -40,16 +41,19 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         count = self.model.steps_per_execution
+        first, last = (math.ceil(step / count) for step in _TIMED)  # calls
         call = batch // count
         if call == 0:
             seconds = time.monotonic() - self.progress.started
-            print(f"first step  done, {seconds:.1f} s with its compilation", flush=True)
-        if call == _TIMED_FROM:
-            self.timed = time.monotonic()
-        if call == _TIMED_TO:
-            seconds = (time.monotonic() - self.timed) / (_TIMED_TO - _TIMED_FROM) / count
+            what = "first step" if count == 1 else f"{count} steps"
+            print(f"{what:12}done, {seconds:.1f} s with compilation", flush=True)
+        if call == first:
+            self.timed = time.monotonic(), self.validations
+        if call == last:
+            started, validations_before = self.timed
+            seconds = (time.monotonic() - started) / (last - first) / count
             left = duration(seconds * (self.steps - self.start))
-            apart = "" if self.validations else ", validation apart"
+            apart = "" if self.validations > validations_before else ", validation apart"
             print(f"expected    {left} ({1000 * seconds:.0f} ms a step{apart})", flush=True)
         self.progress.advance(count, self.text)
 

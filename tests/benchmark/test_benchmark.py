@@ -1,4 +1,5 @@
 import functools
+import itertools
 import resource
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf.benchmark import memory, scans, step_parts, workloads
+from bwcr_tf.benchmark import memory, scans, step_parts, training_runs, workloads
+from bwcr_tf.methods import METHODS
 from bwcr_tf.predict import segmentation
 
 
@@ -59,3 +61,16 @@ def test_the_large_scan_has_pixels_of_its_model_which_predicts_it(tmp_path, monk
     image = sitk.Cast(sitk.ReadImage(paths["input"]), sitk.sitkFloat32)
     assert image.GetSpacing()[:2] == pytest.approx((model.settings.pixel_mm,) * 2)
     assert segmentation.predict([image], model).shape == (2, 64, 64, workloads.NUM_CLASSES)
+
+
+def test_steps_of_fit_are_timed_one_or_ten_a_call(monkeypatch):
+    """Each call takes a second by this clock."""
+    clock = itertools.count()
+    monkeypatch.setattr(
+        training_runs, "time", SimpleNamespace(perf_counter=lambda: next(clock))
+    )
+    setup = workloads.Setup((32, 32), batch_size=2, width=2)
+    trainer = workloads.make_trainer(setup, METHODS["da"])
+    batches = workloads.batches(setup, METHODS["da"], training_runs.UNTIMED + 10)
+    found = [training_runs.fit_seconds(trainer, batches, together) for together in (1, 10)]
+    assert found == [1, 0.1] and int(trainer.optimizer.iterations) == 60

@@ -349,7 +349,7 @@ HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
         (
             "raw.mha",
             b"NDims = 3",
-            b"NDims = 3\n" + SCALE + b"Offset = x",
+            b"NDims = 3\n" + SCALE + b"Offset: x",
             "Offset of values is x",
         ),
         ("apart.mhd", b"28 24 3", b"32767 32767 32767", "4032 bytes of pixels"),
@@ -380,6 +380,14 @@ HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
 def test_false_header_is_refused(files, name, at, content, message):
     path = patch(files / name, at, content)
     refused(path.parent if path.suffix == ".dcm" else path, message)
+
+
+def test_a_header_that_scales_nothing_is_read(files):
+    path, found = files / "raw.mha", sitk.ReadImage(files / "raw.mha")
+    patch(path, b"NDims = 3", b"NDims = 3\n%bSlope = 1.0\n%bOffset = 0" % (SCALE, SCALE))
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(scans.read_image(path)), sitk.GetArrayFromImage(found)
+    )
 
 
 @pytest.mark.parametrize("name", ["short.nii", "raw.nrrd", "raw.mha", "zlib.mha", "apart.raw"])

@@ -82,14 +82,15 @@ def test_a_metaimage_without_spacing_is_refused(end, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "unit, expected", [("um", 1.5e-3), ("mm", 1.5), ("cm", 15), ("?", 1.5)]
+    "unit, expected",
+    [("= um", 1.5e-3), ("= mm", 1.5), ("= cm", 15), ("= ?", 1.5), (": um", 1.5e-3)],
 )
 def test_the_spacing_of_a_metaimage_is_in_its_distance_units(unit, expected, tmp_path):
     image = sitk.GetImageFromArray(heart(1)[0])
     image.SetSpacing((1.5, 1.5, 1.5))
     path = tmp_path / "a.mha"
     sitk.WriteImage(image, path)
-    line = f"DistanceUnits = {unit}\nElementSpacing".encode()
+    line = f"DistanceUnits {unit}\nElementSpacing".encode()
     path.write_bytes(path.read_bytes().replace(b"ElementSpacing", line))
     assert scans.read_image(path).GetSpacing() == pytest.approx((expected,) * 3)
     path.write_bytes(path.read_bytes().replace(line[:17], b"DistanceUnits = p"))

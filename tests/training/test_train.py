@@ -210,8 +210,12 @@ TOGETHER = "from bwcr_tf.training import build; build.steps_per_call = lambda *_
 
 
 def test_steps_of_one_call_train_as_single_steps_do(acdc, trained, tmp_path):
+    """Two a call, with Ctrl-C in the second call, and then four."""
     (tmp_path / "cache").symlink_to(trained[0].parents[4] / "cache")
-    train(*train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12"), first=TOGETHER)
+    flags = train_flags(acdc, tmp_path, "--method=bwcr", "--steps=12")
+    stopped = f"{TOGETHER[:-1]}2; {CTRL_C}".replace("batch == 1", "batch == 2")
+    assert train(*flags, first=stopped, check=False).returncode == 1
+    assert ", 4 done before" in train(*flags, first=TOGETHER).stdout
     folder = tmp_path / "runs/acdc/ntr4/bwcr/run1"
     for together, single in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(together, single)
