@@ -126,7 +126,7 @@ def _text_pixels(path, size):
         rb"(?im)^HeaderSize *[=:] *[-1-9]", start
     ):  # ITK reads the header
         raise Mismatch("HeaderSize, but its pixels follow its header; expected none, or 0")
-    scale = rb"(?im)^ElementToIntensityFunction(Slope|Offset) *[=:] *(\S*)"
+    scale = rb"(?im)^\s*ElementToIntensityFunction(Slope|Offset) *[=:] *(\S*)"
     for what, value in re.findall(scale, start):
         usual = b"1" if what.lower() == b"slope" else b"0"
         if not re.fullmatch(usual + rb"(\.0*)?", value):  # ITK reads the values without it

@@ -343,7 +343,7 @@ HUGE = np.array([32767] * 3, "<i2").tobytes()  # dim[1] to dim[3]
         (
             "raw.mha",
             b"NDims = 3",
-            b"NDims = 3\n" + SCALE + b"Slope = -2",
+            b"NDims = 3\n" + b" " + SCALE + b"Slope = -2",
             "Slope of values is -2",
         ),
         (
