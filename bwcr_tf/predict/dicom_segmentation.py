@@ -12,7 +12,6 @@ from pydicom.sr.coding import Code
 import bwcr_tf
 from bwcr_tf.data import coding, dicom, itk_files, slice_planes
 from bwcr_tf.predict import outputs
-from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
 _TISSUE = "85756007", "Tissue", "Tissue"  # of a structure without a code
@@ -25,8 +24,8 @@ def require_dicom(paths):
             raise DataError(f"{path}: not DICOM; expected DICOM series only, for --dicom_seg")
 
 
-def write(output, name, path, probabilities, model):
-    """Writes NAME_labels.dcm, BINARY, and NAME_probabilities.dcm, FRACTIONAL (PROBABILITY).
+def write(folder, path, probabilities, model):
+    """Writes labels.dcm, BINARY, and probabilities.dcm, FRACTIONAL (PROBABILITY), to a folder.
 
     Args:
       path: of the DICOM scan, a folder or a file.
@@ -39,7 +38,6 @@ def write(output, name, path, probabilities, model):
         "labels": outputs.label_map(probabilities),
         "probabilities": probabilities[..., 1:],
     }
-    (output / name).parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():  # pydicom's, of values in the scan's files
         warnings.simplefilter("ignore")
         sources, order = read_sources(path)
@@ -48,8 +46,7 @@ def write(output, name, path, probabilities, model):
                 segmentation = _segmentation(sources, array[order], model, number)
             except AttributeError as error:
                 raise DataError(f"{path}: {error}; expected a complete DICOM image") from error
-            with files.atomic_path(output / f"{name}_{what}.dcm") as temporary:
-                segmentation.save_as(temporary)
+            segmentation.save_as(folder / f"{what}.dcm")
 
 
 def read_sources(path):

@@ -1,5 +1,6 @@
 """The three images that are written of a scan."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -38,23 +39,34 @@ _ARRAYS = {  # each is made when it is written, for memory
 }
 
 
-def write(output, name, suffix, probabilities, image, header=None):
-    """Writes the three images of a scan, each of them whole or not at all.
+@contextlib.contextmanager
+def together(output, name):
+    """A folder to write the files of a scan to; FILE becomes NAME_FILE if the block succeeds.
 
-    They lie where `image` does, and, where the scan is NIfTI with `header`, exactly as it says:
-    with its sform, qform, codes and units.
+    Raises:
+      DataError: something could not be written; then the scan has no new file.
     """
-    grid = grids.Grid.of(image)
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        for what, array in _ARRAYS.items():
-            path = pathlib.Path(temporary, what + suffix)
-            try:
-                image_files.write(path, array(probabilities), grid, header)
-            except OSError as error:
-                reason = f"could not be written ({error.strerror}); is the disk full?"
-                raise DataError(f"{output}: {name} {reason}") from error
-        for what in _ARRAYS:
-            source = os.path.join(temporary, what + suffix)
-            os.replace(source, output / f"{name}_{what}{suffix}")
+        try:
+            yield pathlib.Path(temporary)
+        except OSError as error:
+            reason = f"could not be written ({error.strerror}); is the disk full?"
+            raise DataError(f"{output}: {name} {reason}") from error
+        for file in sorted(os.listdir(temporary)):
+            os.replace(os.path.join(temporary, file), output / f"{name}_{file}")
+
+
+def write(folder, suffix, probabilities, image, header=None):
+    """Writes the three images of a scan to a folder.
+
+    They lie where `image` does, and, where the scan is NIfTI with `header`, exactly as it says:
+    with its sform, qform, codes and units.
+
+    Raises:
+      OSError: one could not be written whole.
+    """
+    grid = grids.Grid.of(image)
+    for what, array in _ARRAYS.items():
+        image_files.write(folder / f"{what}{suffix}", array(probabilities), grid, header)

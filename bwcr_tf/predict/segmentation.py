@@ -57,7 +57,7 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=No
       paths: of several channels, the path of one: see `scan_folder.channel_paths`.
       mode: of orientation.MODES.
       max_tiles: of a slice; the model's own if None.
-      write_also: function of (output, name, path, probabilities, model) that writes more files.
+      write_also: function of (folder, path, probabilities, model) that writes more files there.
 
     Raises:
       DataError: `output` has predictions of another model, or an index.html that is not of this
@@ -108,18 +108,19 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
         row = {"scan": name, **found, "model": model.name}
         if missing := page.missing_structures(row, model.classes):
             errors.warn(f"{path}: {missing}")
-    if write_also:
-        write_also(output, name, path, probabilities, model)
     suffix = scan_folder.ENDINGS.get(scan_folder.ending(path), ".nii.gz")
-    outputs.write(output, name, suffix, probabilities, image, outputs.nifti_header(path))
-    article = page.article(
-        name,
-        page.uncertainty(probabilities),
-        model.classes,
-        row,
-        thumbnails.thumbnails(probabilities, image, code),
-        [warning.removeprefix(f"{path}: ") for warning in warnings],
-    )
+    with outputs.together(output, name) as folder:
+        outputs.write(folder, suffix, probabilities, image, outputs.nifti_header(path))
+        if write_also:
+            write_also(folder, path, probabilities, model)
+        article = page.article(
+            name,
+            page.uncertainty(probabilities),
+            model.classes,
+            row,
+            thumbnails.thumbnails(probabilities, image, code),
+            [warning.removeprefix(f"{path}: ") for warning in warnings],
+        )
     return row, article
 
 

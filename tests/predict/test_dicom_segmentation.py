@@ -56,14 +56,14 @@ def on_grid(segmentation, image):
     return found
 
 
-def check(output, name, path, image, labels, probabilities):
+def check(folder, path, image, labels, probabilities):
     """Reads both Segmentations of a scan back: every voxel, their source, their segments."""
     highdicom = extra()
     import pydicom
 
     sources = {pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in path}
     for what, kind in (("labels", "BINARY"), ("probabilities", "FRACTIONAL")):
-        found = highdicom.seg.segread(output / f"{name}_{what}.dcm")
+        found = highdicom.seg.segread(folder / f"{what}.dcm")
         assert found.SegmentationType == kind
         pixels = on_grid(found, image)
         if kind == "BINARY":
@@ -98,20 +98,20 @@ def written(request, tmp_path_factory):
     folder, output = series(request.param), tmp_path_factory.mktemp("written")
     image = scans.read_image(folder)
     probabilities = smooth_probabilities(image)
-    command.dicom_writer({"a": folder})(output, "sub/a", folder, probabilities, MODEL)
+    command.dicom_writer({"a": folder})(output, folder, probabilities, MODEL)
     return folder, output, image, probabilities
 
 
 def test_segmentations_of_a_real_series_hold_every_voxel(written):
     folder, output, image, probabilities = written
     files = sorted(folder.glob("*.dcm"))
-    check(output, "sub/a", files, image, probabilities.argmax(axis=-1), probabilities)
+    check(output, files, image, probabilities.argmax(axis=-1), probabilities)
 
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="no dciodvfy (dicom3tools) here")
 def test_dciodvfy_finds_no_error_in_them(written):
     for what in ("labels", "probabilities"):
-        line = ["dciodvfy", written[1] / "sub" / f"a_{what}.dcm"]
+        line = ["dciodvfy", written[1] / f"{what}.dcm"]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         report = (done.stdout + done.stderr).splitlines()
         assert "Segmentation" in report  # the IOD that it was checked as
@@ -160,8 +160,8 @@ def test_frames_of_one_file_keep_their_places(tmp_path):
     write = command.dicom_writer({"a": path})
     image = scans.read_image(path)
     probabilities = smooth_probabilities(image)
-    write(tmp_path, "a", path, probabilities, MODEL)
-    check(tmp_path, "a", [path], image, probabilities.argmax(axis=-1), probabilities)
+    write(tmp_path, path, probabilities, MODEL)
+    check(tmp_path, [path], image, probabilities.argmax(axis=-1), probabilities)
 
 
 def test_a_scan_in_which_nothing_was_found_is_an_empty_segmentation(tmp_path):
@@ -170,9 +170,9 @@ def test_a_scan_in_which_nothing_was_found_is_an_empty_segmentation(tmp_path):
     write_enhanced(path, (0, 3))
     probabilities = np.zeros((2, 12, 10, 4), np.float32)
     probabilities[..., 0] = 1
-    command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, MODEL)
+    command.dicom_writer({"a": path})(tmp_path, path, probabilities, MODEL)
     for what in ("labels", "probabilities"):
-        assert not highdicom.seg.segread(tmp_path / f"a_{what}.dcm").pixel_array.any()
+        assert not highdicom.seg.segread(tmp_path / f"{what}.dcm").pixel_array.any()
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_series_numbers_are_those_of_the_source_and_in_range(number, expected, t
     source.SeriesNumber = number
     source.save_as(path)
     probabilities = smooth_probabilities(scans.read_image(path))
-    command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, MODEL)
-    names = [f"a_{what}.dcm" for what in ("labels", "probabilities")]
+    command.dicom_writer({"a": path})(tmp_path, path, probabilities, MODEL)
+    names = [f"{what}.dcm" for what in ("labels", "probabilities")]
     assert (
         tuple(int(pydicom.dcmread(tmp_path / name).SeriesNumber) for name in names) == expected
     )
@@ -206,8 +206,8 @@ def test_names_keep_their_letters_whatever_the_character_set_of_the_source(tmp_p
     source.save_as(path)
     model = segmentation.Model(("tumör", "肿瘤", "nowhere"), None, None, 8 * "0123abcd", {}, ())
     probabilities = smooth_probabilities(scans.read_image(path))
-    command.dicom_writer({"a": path})(tmp_path, "a", path, probabilities, model)
-    found = pydicom.dcmread(tmp_path / "a_labels.dcm")
+    command.dicom_writer({"a": path})(tmp_path, path, probabilities, model)
+    found = pydicom.dcmread(tmp_path / "labels.dcm")
     assert [s.SegmentLabel for s in found.SegmentSequence] == ["tumör", "肿瘤", "nowhere"]
     assert found.PatientName == "Müller^Jörg"
 

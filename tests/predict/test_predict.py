@@ -21,7 +21,7 @@ from bwcr_tf.data import channels, grids, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans, volume_scores, volumes
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import orientation, outputs, scan_folder, segmentation, whole_scan
+from bwcr_tf.predict import orientation, outputs, page, scan_folder, segmentation, whole_scan
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
@@ -415,8 +415,11 @@ def test_full_disk_is_noticed(ending, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(DataError, match="could not be written"):
-            outputs.write(tmp_path, "a", ending, probabilities.astype(np.float32), image)
+        with (
+            pytest.raises(DataError, match="could not be written"),
+            outputs.together(tmp_path, "a") as folder,
+        ):
+            outputs.write(folder, ending, probabilities.astype(np.float32), image)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -519,18 +522,39 @@ def test_an_output_folder_in_a_dicom_series_is_refused(place, tmp_path):
         assert scan_folder.find_scans(source, tmp_path / "study/out")
 
 
-def test_nothing_is_left_of_a_scan_that_cannot_be_written(model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("failing", ["the entropy", "what is written also", "the page"])
+def test_nothing_is_left_of_a_scan_that_cannot_be_written(
+    failing, model, tmp_path, monkeypatch
+):
     write = sitk.WriteImage
 
-    def fail(image, path, **options):
+    def write_image(image, path, **options):
         if "entropy" in str(path):
             raise RuntimeError("disk full")
         write(image, path, **options)
 
+    def write_also(folder, *_):
+        (folder / "labels.dcm").touch()
+        if failing == "what is written also":
+            raise RuntimeError("disk full")
+
+    def article(*_):
+        raise RuntimeError("disk full")
+
     path = save(scan(), tmp_path / "a.nii.gz")
-    monkeypatch.setattr(sitk, "WriteImage", fail)
-    (failure,) = segmentation.predict_all({"a": path}, model, tmp_path / "out")
+    if failing == "the entropy":
+        monkeypatch.setattr(sitk, "WriteImage", write_image)
+    if failing == "the page":
+        monkeypatch.setattr(page, "article", article)
+    arguments = {"a": path}, model, tmp_path / "out", "auto", write_also
+    (failure,) = segmentation.predict_all(*arguments)
     assert "disk full" in failure and not visible(tmp_path / "out")
+    monkeypatch.undo()
+    failing = "nothing"
+    assert not segmentation.predict_all(*arguments)
+    kinds = "entropy.nii.gz", "labels.dcm", "labels.nii.gz", "probabilities.nii.gz"
+    names = {f"a_{kind}" for kind in kinds} | {"index.html", "volumes.csv"}
+    assert set(visible(tmp_path / "out")) == names
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux")
@@ -621,6 +645,6 @@ def test_more_than_256_classes_are_written_as_they_are(tmp_path):
     image = sitk.Cast(scan(), sitk.sitkFloat32)
     probabilities = np.zeros((3, 40, 44, 300), np.float32)
     probabilities[..., 299] = 1
-    outputs.write(tmp_path, "a", ".nii.gz", probabilities, image)
-    labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "a_labels.nii.gz"))
+    outputs.write(tmp_path, ".nii.gz", probabilities, image)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "labels.nii.gz"))
     assert (labels == 299).all()
