@@ -1,4 +1,4 @@
-"""The three images that are written of a scan."""
+"""The files that are written of a scan: three images, and what is written with them."""
 
 import contextlib
 import os
