@@ -1,6 +1,5 @@
 """Logs training to TensorBoard and the terminal."""
 
-import math
 import time
 
 import keras
@@ -12,7 +11,7 @@ from bwcr_tf.evaluation import figures
 from bwcr_tf.system.progress import Progress, duration
 from bwcr_tf.training import validations
 
-_TIMED = 3, 13  # steps of this process between which the announced duration is measured
+_TIMED = 3, 13  # calls of this process between which the announced duration is measured
 _IMAGES_EVERY = 5  # validations
 
 
@@ -41,7 +40,7 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         count = self.model.steps_per_execution
-        first, last = (math.ceil(step / count) for step in _TIMED)  # calls
+        first, last = _TIMED
         call = batch // count
         if call == 0:
             seconds = time.monotonic() - self.progress.started
