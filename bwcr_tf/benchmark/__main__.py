@@ -27,7 +27,7 @@ def define_flags():
     flags.DEFINE_list(
         "sections",
         ["training", "volumes", "startup"],
-        "Also: variants, rectangle, prediction, memory, fit.",
+        "Also: input, variants, rectangle, prediction, memory, fit.",
     )
     flags.DEFINE_string("json", None, "File that the numbers are written to as well.")
     flags.register_validator(

@@ -8,6 +8,7 @@ from bwcr_tf.benchmark import memory, scans, steps, training_runs
 
 SECTIONS = {
     "training": steps.training,
+    "input": steps.input_pipeline,
     "variants": steps.variants,
     "rectangle": steps.rectangle,
     "volumes": scans.volumes,

@@ -1,4 +1,4 @@
-"""The benchmark's sections of single steps of training: `training`, `variants`, `rectangle`."""
+"""The benchmark's sections of single steps: `training`, `input`, `variants`, `rectangle`."""
 
 import dataclasses
 import time
@@ -22,12 +22,11 @@ def training(setup):
     seconds = workloads.measure({"product": product, **parts, **steps}, setup.repeats)
     rate = product_flop / seconds["product"]
     flop = step_parts.step_flop(network, setup.batch_size)
-    yielded = pipeline_seconds(setup)
+    yielded, _ = pipeline_seconds(setup, METHODS["bwcr"])
     return {
         "matrix product in float32, GFLOP/s": rate / 1e9,
         "one view's step, GFLOP": flop / 1e9,
         **step_table(seconds, flop / rate),
-        "input pipeline, images/s": setup.batch_size / yielded,
         "input pipeline, batches per step": seconds["step bwcr"] / yielded,
     }
 
@@ -50,14 +49,25 @@ def step_table(seconds, limit):
     return table
 
 
-def pipeline_seconds(setup, count=30):
-    """Seconds per batch of BWCR's input pipeline when nothing consumes it but a loop."""
-    found = iter(workloads.batches(setup, METHODS["bwcr"], count))
-    for _ in range(5):
+def pipeline_seconds(setup, method, count=50):
+    """Seconds, and processor seconds, per batch of a method's input that a loop alone consumes."""
+    found = iter(workloads.batches(setup, method, count))
+    for _ in range(10):
         next(found)
-    started = time.perf_counter()
+    clocks = time.perf_counter, time.process_time
+    started = [clock() for clock in clocks]
     done = sum(1 for _ in found)
-    return (time.perf_counter() - started) / done
+    return [(clock() - start) / done for clock, start in zip(clocks, started, strict=True)]
+
+
+def input_pipeline(setup):
+    """What the batches of one view and of two cost: a GPU waits for them where cores are few."""
+    table = {}
+    for name in ("da", "bwcr"):
+        seconds, processor = pipeline_seconds(setup, METHODS[name])
+        table[f"{name}: input pipeline, images/s"] = setup.batch_size / seconds
+        table[f"{name}: processor time of a batch, ms"] = 1000 * processor
+    return table
 
 
 def variants(setup):

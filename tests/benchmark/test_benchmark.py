@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bwcr_tf.benchmark import memory, scans, step_parts, training_runs, workloads
+from bwcr_tf.benchmark import memory, scans, step_parts, steps, training_runs, workloads
 from bwcr_tf.methods import METHODS
 from bwcr_tf.predict import segmentation
 
@@ -24,6 +24,24 @@ def test_times_are_medians_in_turn_without_the_first_round(monkeypatch):
     monkeypatch.setattr(workloads, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     parts = {name: functools.partial(part, name) for name in seconds}
     assert workloads.measure(parts, repeats=3) == {"a": 2, "b": 3}
+
+
+def test_input_is_timed_by_the_clock_and_by_the_processor_without_its_first_batches(
+    monkeypatch,
+):
+    now = {"clock": 0.0, "processor": 0.0}
+
+    def batches(setup, method, count):
+        for batch in range(count):
+            now["clock"] += 50 if batch < 10 else 2
+            now["processor"] += 80 if batch < 10 else method.num_views
+            yield batch
+
+    clocks = {"perf_counter": lambda: now["clock"], "process_time": lambda: now["processor"]}
+    monkeypatch.setattr(steps, "time", SimpleNamespace(**clocks))
+    monkeypatch.setattr(workloads, "batches", batches)
+    table = steps.input_pipeline(workloads.Setup((32, 32), batch_size=4, width=2))
+    assert list(table.values()) == [2, 1000, 2, 2000]  # images/s and ms, of one view and of two
 
 
 def test_operations_of_a_step_are_three_times_those_of_its_convolutions():
