@@ -18,7 +18,7 @@ from bwcr_tf.evaluation import scores as score_tables
 from bwcr_tf.evaluation import significance
 from bwcr_tf.system.errors import DataError
 
-METRICS = ("dice", "ece", "tace", "nll", "brier")
+METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 
 
 def scores(folder, name):

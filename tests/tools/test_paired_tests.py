@@ -13,8 +13,8 @@ def write(folder, dice, name="scores.csv"):
         rows = csv.writer(file)
         rows.writerow(["subject", "volume", "class", *paired_tests.METRICS])
         for (subject, volume), value in dice.items():
-            rows.writerow([subject, volume, "LV", 0, "", 0, "", ""])
-            rows.writerow([subject, volume, "all", value, 0.1, 0.2, 0.3, 0.4])
+            rows.writerow([subject, volume, "LV", 0, "", "", 0, "", ""])
+            rows.writerow([subject, volume, "all", value, 0.1, 0.1, 0.2, 0.3, 0.4])
 
 
 def test_a_subject_counts_once_and_only_in_runs_and_volumes_that_both_have(tmp_path):
