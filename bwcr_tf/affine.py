@@ -124,13 +124,11 @@ def warp(images, out_to_in):
     (tensorflow issue 127241), and the op has no XLA kernel. This one is made of gathers, which
     automatic differentiation turns into the matching scatters.
     """
-    batch, height, width, channels = images.shape
-    if batch is None:
-        batch = tf.shape(images)[0]
+    _, height, width, channels = images.shape
     x, y = source_coordinates(out_to_in, height, width)
     left, top = tf.floor(x), tf.floor(y)
     pixels = tf.reshape(images, [-1, channels])
-    first = tf.range(batch)[:, None, None] * (height * width)
+    first = tf.range(tf.shape(images)[0])[:, None, None] * (height * width)
     total = 0.0
     for column in (left, left + 1):
         for row in (top, top + 1):
