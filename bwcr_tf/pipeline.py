@@ -20,7 +20,8 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
       parallel: whether several batches are made at once; op determinism takes that away again,
         and logs an error over it (TF 2.21).
     """
-    slices = {name: tf.convert_to_tensor(array) for name, array in slices.items()}
+    with tf.device("CPU"):  # where tf.data works; tensors it would copy, but not variables
+        slices = {name: tf.Variable(array, trainable=False) for name, array in slices.items()}
     return (
         tf.data.Dataset.range(start, steps)
         .map(

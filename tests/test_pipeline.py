@@ -1,3 +1,6 @@
+import pathlib
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +92,19 @@ def test_intensities_are_those_of_the_resampled_image(monkeypatch):
     index = batch["distance"][:, 0, 0].astype(int)
     expected = np.pad(slices()["images"][index, :, 5:], [(0, 0), (0, 0), (0, 5), (0, 0)]) + 3
     np.testing.assert_allclose(batch["views"][0], expected, rtol=1e-6)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="no /proc")
+def test_slices_are_in_memory_once():
+    def resident():
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    data = slices(count=20, shape=(1024, 1024))
+    before, bytes_ = resident(), sum(array.nbytes for array in data.values())
+    dataset = iter(pipeline.batches(data, 3, METHODS["baseline"], 1, 0, 9, 0))
+    next(dataset)
+    assert 0.9 * bytes_ < resident() - before < 1.5 * bytes_
 
 
 def test_every_epoch_shows_each_slice_once_in_another_order():

@@ -96,11 +96,12 @@ def fit(trainer, selection, monitor, cases, start, options):
     """Trains from step `start` to the last one; Ctrl-C and SIGTERM leave a checkpoint behind."""
     names = np.repeat([case.name for case in cases], [len(case.image) for case in cases])
     num_classes = trainer.network.output_shape[-1]
-    slices = labels.slices(cases, options.labels or "first", num_classes)
     steps = {"batch_size": options.batch_size, "start": start, "steps": options.steps}
     how = {"seed": build.seed(options), "parallel": options.jit}
-    batches = pipeline.batches(slices, num_classes, trainer.method, **steps, **how)
+    slices = labels.slices(cases, options.labels or "first", num_classes)
     del cases[:]  # once is enough in memory
+    batches = pipeline.batches(slices, num_classes, trainer.method, **steps, **how)
+    del slices  # of which it has a copy
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, selection.stop)
     try:
