@@ -7,7 +7,7 @@ import tensorflow as tf
 from bwcr_tf.boundary import grid_scale
 
 # (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
-# 2020 (BigAug; gamma, scale, shift and blur as there), its sharpening of 10-30 and noise of
+# 2020 (BigAug; scale, shift and blur as there), its sharpening of 10-30 and noise of
 # 0.1-1.0 being meant for z-scored images; ours are what looks right on images in [0, 1].
 RANGES = {
     #              low   high  identity

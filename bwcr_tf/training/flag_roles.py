@@ -8,7 +8,11 @@ _APART = (  # may differ in runs that are compared: methods, draws, what split.j
     "method", "radius", "run", "members", "size", "pixel_mm", "n4_shrink", "num_calibration",
     "jit",
 )  # fmt: skip
-_LATER = {"labels": "first", "mixed_precision": "False"}  # of versions without these flags
+_LATER = {
+    "labels": "first",
+    "mixed_precision": "False",
+    "jit": "False",
+}  # of versions without these flags
 
 
 def training_flags(flags):

@@ -85,7 +85,7 @@ class Selection(keras.callbacks.Callback):
         return all(map(np.array_equal, kept, self.selected))
 
     def stop(self, *_):
-        """Asks for a checkpoint and an end after the present call; twice, for an end at once."""
+        """Asks for a checkpoint and an end after the present call; asked again, ends at once."""
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
@@ -99,14 +99,15 @@ class Selection(keras.callbacks.Callback):
         step = int(self.step)
         if not np.isfinite(logs["loss"]):
             raise self.not_finite(step, f"the loss is {logs['loss']}")
-        if step % self.every == 0 or step == self.steps:
+        validated = step % self.every == 0 or step == self.steps
+        if validated:
             is_best = self.validate(step)
             self.save(step)
             if is_best:  # only now: a kill before leaves no weights that no checkpoint knows
                 self.save_best()
-        elif self.stopping:
-            self.save(step)
         if self.stopping:
+            if not validated:
+                self.save(step)
             raise KeyboardInterrupt
 
     def save(self, step):
@@ -157,7 +158,7 @@ class Validation:
         self.predictions = predictions
         dice = np.array([inference.dice(p, case) for case, p in predictions])
         self.dice_per_class = [significance.mean(column) for column in dice.T]
-        self.dice = significance.mean(dice)
+        self.dice = significance.mean([significance.mean(row) for row in dice])  # as is scored
         self.ece = significance.mean(
             [
                 metrics.ece(p, metrics.fractions(case.label_maps, p.shape[-1]))

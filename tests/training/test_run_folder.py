@@ -33,7 +33,12 @@ def test_a_lock_that_is_refused_makes_no_folder(name, tmp_path):
 
 @pytest.mark.parametrize(
     "name, default, other",
-    [("labels", "first", "mean"), ("size", "32", "64"), ("pixel_mm", 1.33, 2.0)],
+    [
+        ("labels", "first", "mean"),
+        ("size", "32", "64"),
+        ("pixel_mm", 1.33, 2.0),
+        ("jit", False, True),
+    ],
 )
 def test_a_flag_at_its_default_is_no_other_than_one_that_is_not_given(
     name, default, other, tmp_path

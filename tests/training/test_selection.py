@@ -115,3 +115,13 @@ def test_a_run_of_an_earlier_version_resumes_with_the_weights_of_its_best_keras(
 def test_steps_of_a_call_end_where_validations_are(jit, start, every, steps, expected):
     options = types.SimpleNamespace(jit=jit, eval_every=every, steps=steps)
     assert build.steps_per_call(start, options) == expected
+
+
+def test_dice_is_the_mean_over_volumes_as_in_the_scores(monkeypatch):
+    """One of the two volumes lacks a structure: (0.5 + (1 + 1) / 2) / 2."""
+    found = {"a": np.array([0.5, np.nan]), "b": np.array([1.0, 1.0])}
+    monkeypatch.setattr(module.inference, "dice", lambda _, case: found[case.name])
+    maps = np.zeros((1, 1, 2, 2), np.uint8)
+    cases = [types.SimpleNamespace(name=name, label_maps=maps) for name in found]
+    validation = module.Validation([(case, np.full((1, 2, 2, 3), 1 / 3)) for case in cases])
+    assert validation.dice == 0.75 and validation.dice_per_class == [0.75, 1.0]
