@@ -6,7 +6,8 @@ A and B are folders of scored runs `run1`, `run2`, ...; the runs that both have 
 points of per cent: the mean of each, A minus B with its 95 % bootstrap interval over subjects, and
 the p of a two-sided permutation test, not corrected for their number. The report tests methods of
 one setting against BWCR; this is for pairs that it does not set beside each other: other labels,
-another length, scores_last.csv or scores_calibrated.csv of one against scores.csv of the other.
+another length, scores_last.csv or scores_calibrated.csv of one against scores.csv of the other, or
+scans made worse (--file=shifts/noise-5/scores.csv).
 """
 
 import argparse
@@ -34,7 +35,7 @@ def scores(folder, name):
     for path in paths:
         for row in score_tables.read(path, METRICS):
             if row["class"] == "all":
-                key = row["subject"], row["volume"], path.parent.name
+                key = row["subject"], row["volume"], path.relative_to(folder).parts[0]
                 for metric in METRICS:
                     found[metric][key] = row.get(metric, math.nan)
     return found

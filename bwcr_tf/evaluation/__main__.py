@@ -26,11 +26,6 @@ def define_flags():
         "Scores test scans made worse, by NAME:SEVERITY (1 to 5) of "
         f"{', '.join(source.table_keys('bwcr_tf.data.shifts', 'SHIFTS'))}; written to shifts/.",
     )
-    flags.register_multi_flags_validator(
-        ["weights", "shift"],
-        lambda given: given["weights"] == "best" or not given["shift"],
-        "shifted scans are scored with the best weights alone",
-    )
 
 
 def main(_):
@@ -39,9 +34,9 @@ def main(_):
     import tensorflow as tf
 
     from bwcr_tf.data import cache, coverage, shifts
-    from bwcr_tf.evaluation import calibration_record
+    from bwcr_tf.evaluation import calibration_record, inference
     from bwcr_tf.export import ensemble, labelled, saved_model
-    from bwcr_tf.training import run_folder
+    from bwcr_tf.training import checkpoints, run_folder
 
     tf.config.experimental.enable_op_determinism()
     folder = ensemble.find(FLAGS.run_dir)
@@ -52,13 +47,14 @@ def main(_):
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
     if wanted := [shifts.parse(text, spec.settings.windows) for text in FLAGS.shift]:
-        evaluate_shifted(folder, subjects, spec, cache_dir, wanted)
+        evaluate_shifted(folder, subjects, spec, cache_dir, wanted, FLAGS.weights)
         return
     cases = cache.prepare(subjects, spec.settings, cache_dir)
     coverage.check(cases, spec.settings, refuse=False)
     record, found = calibration_record.load(folder, spec.settings.num_classes)
     if FLAGS.weights == "last":
-        evaluate_last(folder, cases, spec.classes)
+        predict = inference.predictor(checkpoints.load_last(folder))
+        evaluate_last(folder, predict, cases, spec.classes)
     else:
         evaluate_best(folder, cases, spec.classes, record, found, run_flags)
 
@@ -119,12 +115,10 @@ def print_annotators(summary):
     print(scores.to_text(summary["scores"], tuple(scores.ALL_METRICS)))
 
 
-def evaluate_last(folder, cases, classes):
-    """Scores the averages of the last step, to see what the selection does."""
-    from bwcr_tf.evaluation import inference, scores, scoring
-    from bwcr_tf.training import checkpoints
+def evaluate_last(folder, predict, cases, classes):
+    """Scores `predict`, of the last step's averages, into `folder`: what does the selection do?"""
+    from bwcr_tf.evaluation import scores, scoring
 
-    predict = inference.predictor(checkpoints.load_last(folder))
     rows, against_all = scoring.score_each(predict, cases, classes)
     (folder / "scores_annotators_last.csv").unlink(missing_ok=True)
     scores.write(folder / "scores_last.csv", rows)
@@ -134,19 +128,23 @@ def evaluate_last(folder, cases, classes):
         print_annotators(scores.summarize(against_all, classes))
 
 
-def evaluate_shifted(folder, subjects, spec, cache_dir, wanted):
-    """Scores the selected averages on the test scans after each of the shifts that are wanted."""
+def evaluate_shifted(folder, subjects, spec, cache_dir, wanted, weights):
+    """Scores the averages on the test scans after each of the shifts that are wanted."""
     from bwcr_tf.data import cache
     from bwcr_tf.evaluation import calibration_record, inference, scores, scoring
     from bwcr_tf.training import checkpoints
 
     its_map = calibration_record.load(folder, spec.settings.num_classes)[1]
-    predict = inference.predictor(checkpoints.load_best(folder))
+    load = {"best": checkpoints.load_best, "last": checkpoints.load_last}[weights]
+    predict = inference.predictor(load(folder))
     for shift in wanted:
         cases = cache.prepare(subjects, spec.settings, cache_dir, shift=shift)
+        print("{} of severity {}".format(*shift))
+        if weights == "last":
+            evaluate_last(scoring.shift_folder(folder, shift), predict, cases, spec.classes)
+            continue
         found = scoring.score_all(predict, its_map, cases, spec.classes)
         result = scoring.write_shifted(folder, shift, found, its_map, spec.classes)
-        print("{} of severity {}".format(*shift))
         print(scores.to_text(result["scores"]))
     print(f"{folder}/shifts/: " + ", ".join("{}-{}".format(*shift) for shift in wanted))
 

@@ -87,14 +87,20 @@ def write(folder, found, its_map, classes):
     return result
 
 
+def shift_folder(run_folder, shift):
+    """The folder shifts/NAME-SEVERITY/ of a run, which is made."""
+    folder = run_folder / "shifts" / "{}-{}".format(*shift)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def write_shifted(run_folder, shift, found, its_map, classes):
     """`write` and summary.json in shifts/NAME-SEVERITY/; returns the summary.
 
     Args:
       shift: (name, severity) of the scans that the Scores are of.
     """
-    folder = run_folder / "shifts" / "{}-{}".format(*shift)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = shift_folder(run_folder, shift)
     result = {"shift": list(shift), **write(folder, found, its_map, classes)}
     files.write_json(folder / "summary.json", result)
     return result

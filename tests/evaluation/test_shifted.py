@@ -5,15 +5,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import heart, write_image
-from processes import script
 
-from bwcr_tf.data import preprocess
+from bwcr_tf.data import cache, preprocess
 from bwcr_tf.data.settings import Settings
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import __main__ as evaluation
-from bwcr_tf.evaluation import calibration, inference, scores, scoring
+from bwcr_tf.evaluation import calibration, calibration_record, inference, scores, scoring
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import checkpoints, run_folder
+
+
+def predict(slices):
+    """Any function of the image."""
+    p = np.concatenate([1 - slices, slices, slices**2, slices**3], axis=-1) + 0.1
+    return p / p.sum(axis=-1, keepdims=True)
 
 
 def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
@@ -21,10 +26,6 @@ def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
     paths = [write_image(tmp_path / f"{k}.nii.gz", array) for k, array in enumerate(heart(1))]
     case = preprocess.preprocess(Volume("a_ED", *paths), settings, "a", ("noise", 3))
     classes = ("RV", "MYO", "LV")
-
-    def predict(slices):  # any function of the image
-        p = np.concatenate([1 - slices, slices, slices**2, slices**3], axis=-1) + 0.1
-        return p / p.sum(axis=-1, keepdims=True)
 
     (tmp_path / "scores.csv").write_text("as it was")
     its_map = calibration.scaled(4, 2.0)
@@ -52,10 +53,27 @@ def test_scores_of_shifted_scans_have_a_folder_of_their_own(tmp_path):
     )
 
 
-def test_last_weights_are_not_scored_on_shifted_scans_as_if_they_were_the_best():
-    flags = "--run_dir=nowhere", "--shift=noise:1", "--weights=last"
-    found = script("evaluate.py", *flags, check=False)
-    assert found.returncode and "scored with the best weights alone" in found.stderr
+def test_last_weights_have_a_table_of_their_own(tmp_path, monkeypatch):
+    """Of two networks, which see one shifted scan."""
+    settings = Settings(num_classes=4, size=32, pixel_mm=2.0, n4_shrink=0)
+    paths = [write_image(tmp_path / f"{k}.nii.gz", array) for k, array in enumerate(heart(1))]
+    case = preprocess.preprocess(Volume("a_ED", *paths), settings, "a", ("noise", 3))
+    spec = run_folder.RunSpec("acdc", ("RV", "MYO", "LV"), settings, ("a",), ("b",), ("c",))
+    monkeypatch.setattr(cache, "prepare", lambda *_, shift: [case])
+    monkeypatch.setattr(
+        calibration_record, "load", lambda *_: (None, calibration.scaled(4, 2.0))
+    )
+    monkeypatch.setattr(checkpoints, "load_best", lambda folder: 1)
+    monkeypatch.setattr(checkpoints, "load_last", lambda folder: 3)
+    monkeypatch.setattr(
+        inference, "predictor", lambda power: lambda image: predict(image**power)
+    )
+    for weights in ("last", "best"):
+        evaluation.evaluate_shifted(tmp_path, [], spec, "", [("noise", 3)], weights)
+    for name, power in (("scores_last.csv", 3), ("scores.csv", 1)):
+        rows = scores.read(tmp_path / "shifts" / "noise-3" / name)
+        (expected,) = inference.score(predict(case.image**power), case, spec.classes)[-1:]
+        assert rows[-1]["nll"] == pytest.approx(expected["nll"], abs=1e-6)
 
 
 def test_shifts_of_mri_are_refused_for_a_run_with_ct(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from bwcr_tf.system.errors import DataError
 
 def write(folder, dice, name="scores.csv"):
     """A run's scores of {(subject, volume): Dice} over all structures; of each one it is 0."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["subject", "volume", "class", *paired_tests.METRICS])
@@ -27,6 +27,15 @@ def test_a_subject_counts_once_and_only_in_runs_and_volumes_that_both_have(tmp_p
     line = list(paired_tests.lines(found, paired_tests.scores(tmp_path / "B", "other.csv")))[1]
     # a: (0.2 + 0) / 2, b: 0.2, c: 0.3; of 2^3 flips of signs, two are as far from 0
     assert line.split() == ["dice", "70.00", "50.00", "+20.00", "[+10.00,", "+30.00]", "0.2500"]
+
+
+def test_runs_on_scans_made_worse_stay_apart(tmp_path):
+    name = "shifts/noise-5/scores.csv"
+    for run, value in (("run1", 0.9), ("run2", 0.5)):
+        (tmp_path / "A" / run / name).parent.mkdir(parents=True)
+        write(tmp_path / "A" / run, {("a", "ED"): value}, name)
+    found = paired_tests.scores(tmp_path / "A", name)["dice"]
+    assert found == {("a", "ED", "run1"): 0.9, ("a", "ED", "run2"): 0.5}
 
 
 def test_results_without_anything_in_common_are_refused(tmp_path):
