@@ -10,7 +10,6 @@ from bwcr_tf import metrics
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import annotators, inference, scores
-from bwcr_tf.training import checkpoints
 
 CLASSES = ("RV", "MYO", "LV")
 SETTINGS = preprocess.Settings(num_classes=4, size=48, pixel_mm=1.5, n4_shrink=0)
@@ -42,13 +41,11 @@ def alone(case, k):
 
 
 def test_scores_against_annotators_are_not_left_by_an_evaluation_without(
-    case, probabilities, monkeypatch, tmp_path
+    case, probabilities, tmp_path
 ):
-    monkeypatch.setattr(checkpoints, "load_last", lambda folder: None)
-    monkeypatch.setattr(inference, "predictor", lambda network: lambda image: probabilities)
     path = tmp_path / "scores_annotators_last.csv"
     for found, written in ((case, True), (alone(case, 0), False)):
-        evaluation.evaluate_last(tmp_path, [found], CLASSES)
+        evaluation.evaluate_last(tmp_path, lambda _: probabilities, [found], CLASSES)
         assert path.exists() == written
 
 
