@@ -20,8 +20,11 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
       parallel: whether several batches are made at once; op determinism takes that away again,
         and logs an error over it (TF 2.21).
     """
-    with tf.device("CPU"):  # where tf.data works; tensors it would copy, but not variables
-        slices = {name: tf.Variable(array, trainable=False) for name, array in slices.items()}
+    # tf.data copies tensors that it captures, not variables; with op determinism, however, it would
+    # make no batch of variables ahead.
+    keep = tf.Variable if parallel else tf.constant
+    with tf.device("CPU"):  # where tf.data works
+        slices = {name: keep(array) for name, array in slices.items()}
     return (
         tf.data.Dataset.range(start, steps)
         .map(
