@@ -107,6 +107,19 @@ def test_slices_are_in_memory_once():
     assert 0.9 * bytes_ < resident() - before < 1.5 * bytes_
 
 
+@pytest.mark.parametrize("parallel", [True, False])
+def test_only_batches_that_are_made_at_once_are_of_variables(parallel, monkeypatch):
+    """With op determinism, as without --jit, tf.data would make none of them ahead."""
+    seen, make_batch = [], pipeline.make_batch
+    monkeypatch.setattr(
+        pipeline,
+        "make_batch",
+        lambda data, *how: seen.append(data["images"]) or make_batch(data, *how),
+    )
+    pipeline.batches(slices(), 3, METHODS["da"], 4, 0, 4, 0, parallel=parallel)
+    assert [isinstance(images, tf.Variable) for images in seen] == [parallel]
+
+
 def test_every_epoch_shows_each_slice_once_in_another_order():
     index = np.concatenate([b["distance"][:, 0, 0] for b in batches("da", steps=5)])  # 20 of 10
     for epoch in (index[:10], index[10:]):

@@ -142,10 +142,10 @@ def evaluate_shifted(folder, subjects, spec, cache_dir, wanted, weights):
         print("{} of severity {}".format(*shift))
         if weights == "last":
             evaluate_last(scoring.shift_folder(folder, shift), predict, cases, spec.classes)
-            continue
-        found = scoring.score_all(predict, its_map, cases, spec.classes)
-        result = scoring.write_shifted(folder, shift, found, its_map, spec.classes)
-        print(scores.to_text(result["scores"]))
+        else:
+            found = scoring.score_all(predict, its_map, cases, spec.classes)
+            result = scoring.write_shifted(folder, shift, found, its_map, spec.classes)
+            print(scores.to_text(result["scores"]))
     print(f"{folder}/shifts/: " + ", ".join("{}-{}".format(*shift) for shift in wanted))
 
 

@@ -8,11 +8,8 @@ _APART = (  # may differ in runs that are compared: methods, draws, what split.j
     "method", "radius", "run", "members", "size", "pixel_mm", "n4_shrink", "num_calibration",
     "jit",
 )  # fmt: skip
-_LATER = {
-    "labels": "first",
-    "mixed_precision": "False",
-    "jit": "False",
-}  # of versions without these flags
+# Of versions without these flags:
+_LATER = {"labels": "first", "mixed_precision": "False", "jit": "False"}
 
 
 def training_flags(flags):
