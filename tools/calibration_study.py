@@ -8,6 +8,7 @@ there are several also against the fractions. A change has its 95 % bootstrap in
 the unit. Calibration subjects are those of the run; with --unused, N others that the run never saw.
 Their labels are those of the annotators that the run learns from; with --labels=mean, all of them.
 With --draws, how `auto` decides on R draws of them, and what its choices do to test subjects.
+Validation subjects selected the weights, and by them `auto` takes no map: --unused asks others.
 With --objectives, maps are also fitted on uncertain pixels alone, with classes balanced, and both.
 """
 
@@ -115,7 +116,7 @@ def study(folder, arguments):
     """Prints the tables of one run."""
     part, own, test, num_classes = cases_of(arguments, folder, arguments.unused)
     predict = inference.predictor(checkpoints.load_best(folder))
-    record = calibration_choice.choose("auto", predict, own)
+    record = calibration_choice.choose("auto", predict, own, part)
     print(f"\n{folder}: calibration subjects: {len(record['subjects'])} ({part})")
     for kind, gain in record["candidates"].items():
         nll, tace = (1e3 * np.array(gain[key], float) for key in ("nll_gains", "tace_gains"))

@@ -13,14 +13,14 @@ def choose(choice, predict, cases, part="validation"):
     """The record of a choice, as calibration.json keeps it.
 
     `auto` takes the map whose held-out gain in negative log-likelihood is largest among those
-    that `helps` accepts, and none if there are none.
+    that `helps` accepts; none if there are none, or if its subjects also selected the weights.
 
     Args:
       choice: `auto`, `none`, or one of calibration.PARAMETERS.
       predict: slices [Z, H, W] -> probabilities [Z, H, W, C], the network's own.
       cases: the calibration subjects' preprocess.Cases, not used by `none`; all annotators that
         a case has count.
-      part: where the subjects are from; `validation` subjects also selected the weights.
+      part: where the subjects are from; `validation` subjects selected the weights.
 
     Raises:
       DataError: a map is asked for, and all pixels of the cases are ignored.
@@ -35,12 +35,14 @@ def choose(choice, predict, cases, part="validation"):
     kinds = calibration.PARAMETERS if choice == "auto" else (choice,)
     progress = Progress("calibration", len(kinds) * len(subjects))
     gains = {kind: held_out(kind, subjects, samples, progress.advance) for kind in kinds}
-    kind = largest(gains) if choice == "auto" else choice
+    selected, kind = part == "validation", choice
+    if choice == "auto":  # a map that suits those who selected the weights may not suit others
+        kind = "none" if selected else largest(gains)
     record |= {
         "kind": kind,
         "subjects": sorted(subjects),
         "part": part,
-        "selected_weights": part == "validation",
+        "selected_weights": selected,
         "pixels": sum(len(targets) for _, targets in subjects.values()),
         "candidates": {name: summarize(*table) for name, table in gains.items()},
     }

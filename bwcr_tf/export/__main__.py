@@ -40,7 +40,7 @@ def main(_):
     """Exports a run in the format asked for, and prints where to and by which calibration."""
     quiet.import_tensorflow()
     from bwcr_tf.evaluation import calibration_record
-    from bwcr_tf.export import ensemble, labelled, saved_model
+    from bwcr_tf.export import calibration_words, ensemble, labelled, saved_model
     from bwcr_tf.training import run_folder
 
     if FLAGS.format == "onnx":
@@ -60,7 +60,7 @@ def main(_):
     if FLAGS.format == "onnx":
         path = folder / "model.onnx"
         saved_model.export_onnx(network, path)
-    print(f"{path}: calibration {record['kind']}")
+    print(f"{path}: calibration {record['kind']}. {calibration_words.how(record)}")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,16 @@ MAPS = {
 def how(record):
     """A sentence on what chose the map."""
     if record["choice"] == "auto":
-        tried = ", ".join(record["candidates"])
-        verdict = "It helped" if record["kind"] != "none" else "None helped"
-        return f"{verdict} on held-out calibration subjects, of {tried} (calibration.json)."
+        tried = record["candidates"]
+        helped = ", ".join(kind for kind in tried if tried[kind]["accepted"])
+        if record["kind"] == "none" and helped:
+            return (
+                f"On held-out validation subjects {helped} helped (calibration.json), but these "
+                "selected the weights; --num_calibration sets subjects aside that can choose."
+            )
+        verdict = "It helped" if helped else "None helped"
+        subjects = f"held-out calibration subjects, of {', '.join(tried)} (calibration.json)"
+        return f"{verdict} on {subjects}."
     if "subjects" not in record:
         return "None was fitted." if record["kind"] == "none" else "It was given."
     return "It minimises the negative log-likelihood of all pixels of the calibration subjects."

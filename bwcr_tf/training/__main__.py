@@ -53,7 +53,7 @@ def run_flags():
 def main(_):
     """Trains the run that the flags name, or resumes it, and exports its network."""
     quiet.import_tensorflow()
-    from bwcr_tf.export import labelled, saved_model
+    from bwcr_tf.export import calibration_words, labelled, saved_model
     from bwcr_tf.training import build, run, run_folder
 
     given = run_flags()
@@ -71,7 +71,7 @@ def main(_):
         cases = labelled.cases(folder, spec, directory, options.cache_dir)
         choice = options.calibration, options.coverage
         record, _ = saved_model.export_run(folder, *choice, cases, directory)
-    print(f"calibration {record['kind']}")
+    print(f"calibration {record['kind']}. {calibration_words.how(record)}")
     print_best(folder, best)
     print(f"next        python evaluate.py --run_dir={folder}")
 

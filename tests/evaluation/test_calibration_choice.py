@@ -26,7 +26,7 @@ def cases(slope, subjects=6, seed=0):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_auto_refuses_every_map_of_calibrated_probabilities(seed):
-    record = calibration_choice.choose("auto", *cases(1.0, seed=seed))
+    record = calibration_choice.choose("auto", *cases(1.0, seed=seed), "calibration")
     assert record["kind"] == "none" and "weights" not in record
     assert record["candidates"].keys() == calibration.PARAMETERS.keys()
     assert not any(found["accepted"] for found in record["candidates"].values())
@@ -43,8 +43,16 @@ def test_auto_accepts_a_map_of_probabilities_that_are_too_sharp_or_too_flat(slop
     assert record["part"] == "calibration" and not record["selected_weights"]
 
 
+def test_auto_takes_no_map_by_subjects_that_selected_the_weights():
+    record = calibration_choice.choose("auto", *cases(2.0), "validation")
+    assert record["kind"] == "none" and "weights" not in record and record["selected_weights"]
+    assert record["candidates"]["temperature"]["accepted"]  # what they say is kept
+    assert calibration_choice.choose("temperature", *cases(2.0))["kind"] == "temperature"
+
+
 def test_auto_accepts_nothing_of_two_subjects():
-    assert calibration_choice.choose("auto", *cases(2.0, subjects=2))["kind"] == "none"
+    two = cases(2.0, subjects=2)
+    assert calibration_choice.choose("auto", *two, "calibration")["kind"] == "none"
     record = calibration_choice.choose("beta", *cases(2.0, subjects=1))
     assert record["kind"] == "beta" and record["candidates"]["beta"]["nll_gain"] is None
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -87,7 +95,7 @@ def test_a_map_that_erases_a_structure_is_not_accepted():
         SimpleNamespace(subject=f"p{i}", image=i, label_maps=p[i, :, :2].argmax(-1)[None])
         for i in range(6)
     ]
-    record = calibration_choice.choose("auto", lambda image: p[image], found)
+    record = calibration_choice.choose("auto", lambda image: p[image], found, "calibration")
     candidate = record["candidates"]["temperature"]
     assert candidate["nll_gain"] > 3 * candidate["nll_gain_standard_error"] > 0
     assert candidate["tace_gain"] is None and candidate["tace_gains"] == [None] * 6

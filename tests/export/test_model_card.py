@@ -167,7 +167,7 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
         "choice": "auto",
         "kind": kind,
         "subjects": aside or ["p3"],
-        "candidates": {"beta": {}},
+        "candidates": {"beta": {"accepted": kind == "beta"}},
     }
     record |= {"weights": np.eye(6, 3).tolist(), "bias": [0, 0, 0]} if kind == "beta" else {}
     (folder / "calibration.json").write_text(json.dumps(record))
@@ -177,6 +177,18 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
     assert f"were {verb} on {len(aside) or 1} subjects of acdc" in card
     assert ("Calibration subjects: p6, p7." in card) == bool(aside)
     assert ("which also selected the weights, served" in card) == (not aside)
+
+
+def test_card_names_the_maps_that_helped_only_those_who_selected_the_weights():
+    candidates = {"temperature": {"accepted": False}, "beta": {"accepted": True}}
+    record = {"choice": "auto", "kind": "none", "candidates": candidates, "subjects": ["p3"]}
+    told = calibration_words.how(record)
+    assert "validation subjects beta helped" in told and "--num_calibration" in told
+    candidates["beta"]["accepted"] = False
+    assert calibration_words.how(record).startswith("None helped on held-out calibration subj")
+    record |= {"kind": "beta", "selected_weights": True}  # by an earlier version
+    candidates["beta"]["accepted"] = True
+    assert calibration_words.how(record).startswith("It helped on held-out calibration subjec")
 
 
 def test_interval_is_the_bootstraps():
