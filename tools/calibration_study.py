@@ -8,7 +8,7 @@ there are several also against the fractions. A change has its 95 % bootstrap in
 the unit. Calibration subjects are those of the run; with --unused, N others that the run never saw.
 Their labels are those of the annotators that the run learns from; with --labels=mean, all of them.
 With --draws, how `auto` decides on R draws of them, and what its choices do to test subjects.
-Validation subjects selected the weights, and by them `auto` takes no map: --unused asks others.
+By validation subjects `auto` takes no map: see `yes` or `no`, or ask others with --unused.
 With --objectives, maps are also fitted on uncertain pixels alone, with classes balanced, and both.
 """
 

@@ -1,4 +1,4 @@
-"""Which map leaves with a network, and why (NumPy, SciPy)."""
+"""Which map is exported with a network, and why (NumPy, SciPy)."""
 
 import numpy as np
 from scipy import stats
@@ -9,11 +9,11 @@ from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
 
-def choose(choice, predict, cases, part="validation"):
+def choose(choice, predict, cases, part):
     """The record of a choice, as calibration.json keeps it.
 
     `auto` takes the map whose held-out gain in negative log-likelihood is largest among those
-    that `helps` accepts; none if there are none, or if its subjects also selected the weights.
+    that `helps` accepts; none if there are none, or if `part` is `validation`.
 
     Args:
       choice: `auto`, `none`, or one of calibration.PARAMETERS.
@@ -36,7 +36,7 @@ def choose(choice, predict, cases, part="validation"):
     progress = Progress("calibration", len(kinds) * len(subjects))
     gains = {kind: held_out(kind, subjects, samples, progress.advance) for kind in kinds}
     selected, kind = part == "validation", choice
-    if choice == "auto":  # a map that suits those who selected the weights may not suit others
+    if choice == "auto":  # those who selected the weights gain by maps that may suit no others
         kind = "none" if selected else largest(gains)
     record |= {
         "kind": kind,
@@ -101,13 +101,13 @@ def helps(nll, tace):
 
 
 def largest(gains):
-    """The kind that `auto` takes, of {kind: (NLL gains, TACE gains) by subject}."""
+    """The accepted kind that gains most, of {kind: (NLL gains, TACE gains) by subject}."""
     accepted = {kind: nll.mean() for kind, (nll, tace) in gains.items() if helps(nll, tace)}
     return max(accepted, key=accepted.get, default="none")
 
 
 def summarize(nll, tace):
-    """What the record keeps of a candidate: gains by subject, and whether it is accepted."""
+    """What the record keeps of a candidate: gains by subject, and whether `helps` accepts them."""
     many = len(nll) > 1
     return {
         "nll_gain": float(nll.mean()) if many else None,

@@ -23,7 +23,7 @@ def define_flags():
         "calibration",
         None,
         ["auto", "none", *maps],
-        "Calibration map, chosen again. [the run's]",
+        "Map, chosen again; auto: none without subjects set aside. [the run's]",
     )
     flags.DEFINE_float(
         "coverage",

@@ -4,7 +4,7 @@ from bwcr_tf.data import tiles
 
 NONE_ASIDE = {
     True: "none were set aside",
-    False: "none were set aside; the validation subjects, which also selected the weights, served",
+    False: "none were set aside; the validation subjects, which selected the weights, were used",
 }
 MAPS = {
     "none": "probabilities are the network's own.",
@@ -17,16 +17,16 @@ MAPS = {
 def how(record):
     """A sentence on what chose the map."""
     if record["choice"] == "auto":
-        tried = record["candidates"]
+        tried, where = record["candidates"], "held out in turn (calibration.json)"
         helped = ", ".join(kind for kind in tried if tried[kind]["accepted"])
-        if record["kind"] == "none" and helped:
+        if record["kind"] != "none":
+            return f"Of {', '.join(tried)}, it gained most on calibration subjects {where}."
+        if record["selected_weights"] and helped:
             return (
-                f"On held-out validation subjects {helped} helped (calibration.json), but these "
-                "selected the weights; --num_calibration sets subjects aside that can choose."
+                f"On validation subjects {where}, {helped} helped, but none was taken, as these "
+                "selected the weights; train with --num_calibration to let others choose."
             )
-        verdict = "It helped" if helped else "None helped"
-        subjects = f"held-out calibration subjects, of {', '.join(tried)} (calibration.json)"
-        return f"{verdict} on {subjects}."
+        return f"Of {', '.join(tried)}, none was accepted by subjects {where}."
     if "subjects" not in record:
         return "None was fitted." if record["kind"] == "none" else "It was given."
     return "It minimises the negative log-likelihood of all pixels of the calibration subjects."

@@ -43,17 +43,20 @@ def test_auto_accepts_a_map_of_probabilities_that_are_too_sharp_or_too_flat(slop
     assert record["part"] == "calibration" and not record["selected_weights"]
 
 
-def test_auto_takes_no_map_by_subjects_that_selected_the_weights():
+def test_auto_takes_no_map_by_the_subjects_that_selected_the_weights():
     record = calibration_choice.choose("auto", *cases(2.0), "validation")
     assert record["kind"] == "none" and "weights" not in record and record["selected_weights"]
     assert record["candidates"]["temperature"]["accepted"]  # what they say is kept
-    assert calibration_choice.choose("temperature", *cases(2.0))["kind"] == "temperature"
+    assert (
+        calibration_choice.choose("temperature", *cases(2.0), "validation")["kind"]
+        == "temperature"
+    )
 
 
 def test_auto_accepts_nothing_of_two_subjects():
     two = cases(2.0, subjects=2)
     assert calibration_choice.choose("auto", *two, "calibration")["kind"] == "none"
-    record = calibration_choice.choose("beta", *cases(2.0, subjects=1))
+    record = calibration_choice.choose("beta", *cases(2.0, subjects=1), "calibration")
     assert record["kind"] == "beta" and record["candidates"]["beta"]["nll_gain"] is None
     assert json.loads(json.dumps(record, allow_nan=False)) == record
 
@@ -123,7 +126,7 @@ def test_gains_are_of_subjects_that_the_map_was_not_fitted_on(monkeypatch):
         "fit",
         lambda kind, samples: seen.append(len(samples)) or fit(kind, samples),
     )
-    record = calibration_choice.choose("temperature", predict, found)
+    record = calibration_choice.choose("temperature", predict, found, "calibration")
     assert seen == [2, 2, 2, 3]
     others = [(predict(i).reshape(-1, 3), found[i].label_maps.ravel()) for i in (1, 2)]
     slopes = np.linspace(0.3, 0.8, 501)
@@ -157,14 +160,16 @@ def test_ignored_pixels_and_subjects_without_a_label_are_not_fitted_to():
     for case in found[:4]:
         case.label_maps = np.where(ignored, 3, case.label_maps)
     found[4].label_maps = np.full_like(found[4].label_maps, 3)
-    record = calibration_choice.choose("auto", predict, found)
+    record = calibration_choice.choose("auto", predict, found, "calibration")
 
     def other(image):
         return np.where(ignored[..., None], np.float32([0.1, 0.2, 0.7]), predict(image))
 
-    assert record == calibration_choice.choose("auto", other, found)
+    assert record == calibration_choice.choose("auto", other, found, "calibration")
     assert record["pixels"] == 4 * np.count_nonzero(~ignored)
     assert record["subjects"] == ["p0", "p1", "p2", "p3"]
-    assert calibration_choice.choose("auto", predict, found[4:])["kind"] == "none"
+    assert (
+        calibration_choice.choose("auto", predict, found[4:], "calibration")["kind"] == "none"
+    )
     with pytest.raises(DataError, match="no labelled pixel to fit beta to"):
-        calibration_choice.choose("beta", predict, found[4:])
+        calibration_choice.choose("beta", predict, found[4:], "calibration")

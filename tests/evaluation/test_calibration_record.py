@@ -11,7 +11,7 @@ from bwcr_tf.system.errors import DataError
 def test_record_is_read_as_it_was_written(tmp_path):
     with pytest.raises(DataError, match="not trained to the end"):
         calibration_record.load(tmp_path, 3)
-    record = calibration_choice.choose("dirichlet", *cases(2.0))
+    record = calibration_choice.choose("dirichlet", *cases(2.0), "validation")
     calibration_record.save(tmp_path, record)
     assert calibration_record.finished(tmp_path)
     found, its_map = calibration_record.load(tmp_path, 3)

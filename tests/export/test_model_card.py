@@ -168,6 +168,7 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
         "kind": kind,
         "subjects": aside or ["p3"],
         "candidates": {"beta": {"accepted": kind == "beta"}},
+        "selected_weights": not aside,
     }
     record |= {"weights": np.eye(6, 3).tolist(), "bias": [0, 0, 0]} if kind == "beta" else {}
     (folder / "calibration.json").write_text(json.dumps(record))
@@ -176,19 +177,19 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
     verb = "checked" if kind == "none" else "calibrated"
     assert f"were {verb} on {len(aside) or 1} subjects of acdc" in card
     assert ("Calibration subjects: p6, p7." in card) == bool(aside)
-    assert ("which also selected the weights, served" in card) == (not aside)
+    assert ("which selected the weights, were used" in card) == (not aside)
 
 
-def test_card_names_the_maps_that_helped_only_those_who_selected_the_weights():
+def test_words_name_the_maps_that_helped_only_the_validation_subjects():
     candidates = {"temperature": {"accepted": False}, "beta": {"accepted": True}}
     record = {"choice": "auto", "kind": "none", "candidates": candidates, "subjects": ["p3"]}
+    record["selected_weights"] = True
     told = calibration_words.how(record)
-    assert "validation subjects beta helped" in told and "--num_calibration" in told
+    assert "beta helped, but none was taken" in told and "--num_calibration" in told
+    taken = calibration_words.how(record | {"kind": "beta"})  # by an earlier version
+    assert taken.startswith("Of temperature, beta, it gained most on calibration subjects")
     candidates["beta"]["accepted"] = False
-    assert calibration_words.how(record).startswith("None helped on held-out calibration subj")
-    record |= {"kind": "beta", "selected_weights": True}  # by an earlier version
-    candidates["beta"]["accepted"] = True
-    assert calibration_words.how(record).startswith("It helped on held-out calibration subjec")
+    assert "beta, none was accepted" in calibration_words.how(record)
 
 
 def test_interval_is_the_bootstraps():

@@ -55,7 +55,7 @@ def test_run_folder_has_everything(trained):
     assert "--method=bwcr\n" in (folder / "flags.txt").read_text()
     assert "calibration" not in json.loads((folder / "split.json").read_text())
     record = json.loads((folder / "calibration.json").read_text())
-    assert record["choice"] == "auto" and record["selected_weights"]
+    assert (record["choice"], record["kind"]) == ("auto", "none") and record["selected_weights"]
     assert record["candidates"].keys() == {"temperature", "beta", "dirichlet"}
     assert not [path for path in folder.rglob("*") if "tmp" in path.name]
     model = json.loads((folder / "saved_model" / "model.json").read_text())
