@@ -12,7 +12,7 @@ from bwcr_tf.data import grids, normalization, preprocess
 from bwcr_tf.evaluation import analysis, inference
 from bwcr_tf.export import signatures
 from bwcr_tf.phantom import dataset as phantom
-from bwcr_tf.predict import segmentation
+from bwcr_tf.predict import orientation, segmentation
 
 SHAPE = 10, 216, 256  # slices, rows, columns: a short-axis scan of ACDC
 SPACING_MM = 1.4, 1.4, 10.0
@@ -94,7 +94,9 @@ def prediction_parts(setup):
     image = sitk.GetImageFromArray(np.random.default_rng(0).random(SHAPE, np.float32))
     image = sitk.SmoothingRecursiveGaussian(image, 3.0)
     image.SetSpacing(SPACING_MM)
+    one_slice = [image], grids.Grid.of(image), model, orientation.in_plane("LPS"), 1
     return {
+        "orientations on one slice": lambda: orientation.uncertainties(*one_slice),
         "centre": lambda: segmentation.predict([image], model, max_tiles=1),
         "tiles": lambda: segmentation.predict([image], model),
         "tiles, with N4": lambda: segmentation.predict([image], with_n4),

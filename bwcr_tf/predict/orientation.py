@@ -1,6 +1,7 @@
 """How a scan is held: by its header, as it is stored, or as the network is the least uncertain."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -16,7 +17,7 @@ MODES = {
     "stored": "the array's axes are the model's",
     "search": "the in-plane orientation of which the network is the least uncertain",
 }
-SLICES = 2  # that are compared
+SLICES = 2  # that are compared, where one alone is not enough
 CLEARLY = 1.5  # times the uncertainty of another; docs/predict.md has the trial
 
 
@@ -40,10 +41,11 @@ def choose(image, normalized, model, mode, path):
     lost, stored = model.directions_known is False, scans.orientation(image)
     plane = stored if lost and not same_slices(stored, header) else header
     codes = [header, *in_plane(plane)]
-    found = uncertainties(normalized, grids.Grid.of(image), model, codes)
-    best = min(found, key=found.get)
-    if best == header:
-        return header
+    for count in (SLICES,) if mode == "search" else (1, SLICES):
+        found = uncertainties(normalized, grids.Grid.of(image), model, codes, count)
+        best = min(found, key=found.get)
+        if best == header and (count == SLICES or math.isfinite(found[best])):
+            return header
     clear = found[header] > CLEARLY * found[best]
     taken = mode == "search" or (clear and lost)
     if taken or clear:
@@ -83,15 +85,15 @@ def in_plane(code):
     return ["".join(pair) + z for some in pairs for pair in (some, some[::-1])]
 
 
-def uncertainties(normalized, own, model, codes):
-    """{code: page.uncertainty of a few slices of a scan in that orientation}.
+def uncertainties(normalized, own, model, codes, count):
+    """{code: page.uncertainty of `count` slices of a scan in that orientation}.
 
     Codes of one slice axis are compared on the same slices. `own` is the scan's Grid.
     """
     found = {}
     for axis in dict.fromkeys(code[2] for code in codes):
         some = [code for code in dict.fromkeys(codes) if code[2] == axis]
-        slices = _few_slices(normalized, own, model.settings, some[0])  # [N, S, S, K]
+        slices = _few_slices(normalized, own, model.settings, some[0], count)  # [N, S, S, K]
         views = [_cropped(scans.turned(slices, some[0], code), model.settings) for code in some]
         probabilities = inference.in_batches(model.probabilities, np.concatenate(views))
         parts = np.split(probabilities, len(some))
@@ -99,12 +101,11 @@ def uncertainties(normalized, own, model, codes):
     return found
 
 
-def _few_slices(normalized, own, settings, code):
-    """SLICES slices [N, S, S, K] of a scan in an orientation, S being the network's longer side."""
+def _few_slices(normalized, own, settings, code, count):
+    """`count` slices [N, S, S, K] of a scan in an orientation; S is the network's longer side."""
     settings = dataclasses.replace(settings, orientation=code)
     grid = grids.network_grid(own.blank(), settings, (max(settings.shape),) * 2)
-    count = grid.size[2]
-    chosen = np.unique(np.linspace(0, count - 1, SLICES + 2).round().astype(int)[1:-1])
+    chosen = np.unique(np.linspace(0, grid.size[2] - 1, count + 2).round().astype(int)[1:-1])
     return np.concatenate([grids.on_grid(normalized, grid.slab(z, 1)) for z in chosen.tolist()])
 
 

@@ -54,7 +54,9 @@ def test_operations_of_a_step_are_three_times_those_of_its_convolutions():
 
 def test_every_timed_prediction_is_of_the_whole_scan():
     setup = workloads.Setup((32, 32), batch_size=2, width=2)
-    for name, part in scans.prediction_parts(setup).items():
+    parts = scans.prediction_parts(setup)
+    assert len(parts.pop("orientations on one slice")()) == 8
+    for name, part in parts.items():
         found = part()
         assert found.shape == (*scans.SHAPE, workloads.NUM_CLASSES), name
         np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)

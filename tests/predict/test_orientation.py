@@ -137,7 +137,7 @@ def test_large_slices_are_compared_in_the_batches_that_predict_them():
     loaded = types.SimpleNamespace(settings=settings, probabilities=network)
     image = sitk.GetImageFromArray(arrow())
     own, codes = grids.Grid.of(image), orientation.in_plane("LPS")
-    found = orientation.uncertainties([image], own, loaded, codes)
+    found = orientation.uncertainties([image], own, loaded, codes, 2)
     assert batches == [1] * 16
     assert found == pytest.approx(dict.fromkeys(codes, np.log(2)))
 
@@ -151,5 +151,29 @@ def test_orientations_are_compared_on_slices_from_all_over_the_scan():
 
     loaded = types.SimpleNamespace(settings=SETTINGS, probabilities=network)
     image = sitk.GetImageFromArray(np.float32(np.ones((16, 60, 60)) * np.c_[:16][..., None]))
-    orientation.uncertainties([image], grids.Grid.of(image), loaded, ["LPS", "LAS"])
+    orientation.uncertainties([image], grids.Grid.of(image), loaded, ["LPS", "LAS"], 2)
     assert seen == [5, 10] * 2  # thirds of 0 to 15
+
+
+@pytest.mark.parametrize(
+    ("code", "mode", "images"),
+    [("LPS", "auto", 8), ("RAS", "auto", 8 + 16), ("LPS", "search", 16), ("LPS", "header", 0)],
+)
+def test_a_scan_held_as_its_header_says_is_compared_on_one_slice(code, mode, images, capsys):
+    seen = []
+    loaded, image = model(False), held(code)
+    network = loaded.probabilities
+    object.__setattr__(
+        loaded, "probabilities", lambda images: seen.append(len(images)) or network(images)
+    )
+    taken = orientation.choose(
+        image, preprocess.normalized([image], SETTINGS), loaded, mode, "scan"
+    )
+    assert sum(seen) == images and taken == code
+    assert ("predicted with axes RAS" in capsys.readouterr().err) == (code == "RAS")
+
+
+def test_one_slice_in_which_nothing_is_found_does_not_decide():
+    array = arrow((5, 30, 46))
+    array[2] = 0  # the middle
+    assert chosen(held("PLS", array), "auto", False) == "PLS"
