@@ -54,7 +54,7 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
     found = to_map(record, spec.settings.num_classes)
     record["tiles"], record["volumes"] = (old or {}).get("tiles"), None
     if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
-        judges = cases.get("validation") or own
+        judges = cases.get("validation") or cases["training"]  # an ensemble may have no others
         record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)
     if coverage:
         others = [case for other, some in cases.items() if other != part for case in some]

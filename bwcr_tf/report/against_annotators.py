@@ -91,8 +91,9 @@ def score_table(setting, methods):
     note = (
         f"{notes.runs(methods)} Against the fraction of annotators who gave a pixel each "
         "class; Dice is the mean over annotators. Pooled error: |mean probability − mean "
-        "fraction| in 20 bins of probability, over all volumes. Error where they disagree: mean "
-        "|probability − fraction| of pixels that some of them mark, and not all. CRPS in ml. "
+        "fraction| in 20 bins of probability over 5 %, over all volumes. Error where they "
+        "disagree: mean |probability − fraction| of pixels that some of them mark, and not all. "
+        "CRPS in ml. "
         f"{HUMAN}: each against the others, its outline taken for probabilities of 0 and 1."
     )
     note += notes.undefined(methods, SHOWN, ("annotators",))

@@ -26,8 +26,9 @@ def further_table(dataset, found):
     for heading, methods in groups.items():
         columns += _hd95_columns(heading, {row: methods.get(row, []) for row in columns[0][1:]})
     note = (
-        "ECE in per cent. HD95 is over the structures that every method found in all its runs; "
-        "beside it, how many of all structures each method missed, or found where there are none."
+        "ECE in per cent. HD95 is over the structures that every method found in all its runs, "
+        "each by its mean over runs; beside it, how many of all structures each method missed, or "
+        "found where there are none."
     )
     return page.of_columns(title, columns, note)
 

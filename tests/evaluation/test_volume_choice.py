@@ -240,7 +240,7 @@ def test_subjects_set_aside_give_the_width_and_the_others_the_kind(cases, spec):
 
 
 def test_subjects_set_aside_do_not_choose_between_tiles_and_the_centre(cases, spec):
-    parts = {"validation": cases[2:4], "calibration": cases[4:]}
+    parts = {"training": cases[:2], "validation": cases[2:4], "calibration": cases[4:]}
     aside = dataclasses.replace(spec, calibration=("s2", "s3", "s4", "s5"))
     asked = "none", 0, None, (0.9, 0.1)
     for part, found in parts.items():
@@ -249,7 +249,7 @@ def test_subjects_set_aside_do_not_choose_between_tiles_and_the_centre(cases, sp
     found = calibration_record.make(predict, parts, aside, *asked)["tiles"]
     assert found["subjects"] == ["s1"]
     alone = calibration_record.make(predict, parts | {"validation": []}, aside, *asked)
-    assert alone["tiles"]["subjects"] == ["s2", "s3", "s4", "s5"]
+    assert alone["tiles"]["subjects"] == ["s0"]
 
 
 @pytest.mark.parametrize("choice", [None, "none"])
