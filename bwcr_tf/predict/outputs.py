@@ -1,6 +1,7 @@
 """The files that are written of a scan: three images, and what is written with them."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import tempfile
@@ -9,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from bwcr_tf.data import formats, grids, nifti
-from bwcr_tf.predict import image_files
+from bwcr_tf.predict import image_files, scan_folder
 from bwcr_tf.system.errors import DataError
 
 
@@ -43,6 +44,8 @@ _ARRAYS = {  # each is made when it is written, for memory
 def together(output, name):
     """A folder to write the files of a scan to; FILE becomes NAME_FILE if the block succeeds.
 
+    Files of an earlier prediction that are not written again, as of another format, are removed.
+
     Raises:
       DataError: something could not be written; then the scan has no new file.
     """
@@ -54,8 +57,12 @@ def together(output, name):
         except OSError as error:
             reason = f"could not be written ({error.strerror}); is the disk full?"
             raise DataError(f"{output}: {name} {reason}") from error
-        for file in sorted(os.listdir(temporary)):
+        written = sorted(os.listdir(temporary))
+        for file in written:
             os.replace(os.path.join(temporary, file), output / f"{name}_{file}")
+    for file in itertools.product(_ARRAYS, {*scan_folder.ENDINGS.values(), ".dcm"}):
+        if "".join(file) not in written:  # of an earlier prediction
+            (output / f"{name}_{''.join(file)}").unlink(missing_ok=True)
 
 
 def write(folder, suffix, probabilities, image, header=None):

@@ -3,8 +3,10 @@
 The page is one file, which keeps the scans of earlier predictions: each is an <article>, a line.
 """
 
+import hashlib
 import html
 import math
+import os
 import re
 
 import numpy as np
@@ -12,13 +14,15 @@ from scipy import special
 
 from bwcr_tf.predict.page_style import SCRIPT, STYLE, colour
 from bwcr_tf.predict.thumbnails import LEVELS
-from bwcr_tf.system import files
+from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 
 IN_ROW = 5  # slices of a scan that is not open
 _MARK = '<meta name="generator" content="bwcr_tf.predict">'
 _MODEL = '<meta name="model" content="{}">'
-_ARTICLE = re.compile('<article data-scan="([^"]*)" data-uncertainty="([^"]*)"')
+_ARTICLE = re.compile(
+    '<article data-scan="([^"]*)" data-uncertainty="([^"]*)"(?: data-source="([^"]*)")?'
+)
 
 
 def uncertainty(probabilities):
@@ -39,10 +43,26 @@ def missing_structures(row, classes):
     return f"not found: {', '.join(missing)}" if missing else ""
 
 
-def article(name, score, classes, row, thumbnails, warnings):
+def warn_of_another(articles, name, path):
+    """Warns where the article of `name` is of a scan in another place than `path`."""
+    found = _ARTICLE.match(articles.get(name, ""))
+    if found and found[3] not in (None, _source(path)):
+        errors.warn(
+            f"{path}: replaces the predictions of another scan called {name}; give each patient "
+            "an --output folder, or predict from the folder that holds all"
+        )
+
+
+def _source(path):
+    """A digest of where a scan is, which tells places apart and names none."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
+
+
+def article(name, path, score, classes, row, thumbnails, warnings):
     """The <article> of a scan, one line of HTML.
 
     Args:
+      path: of the scan; `warn_of_another` knows it again.
       score: its `uncertainty`.
       row: dict of column to value, as in volumes.csv.
     """
@@ -51,7 +71,8 @@ def article(name, score, classes, row, thumbnails, warnings):
     in_row = {round(i) for i in np.linspace(0, len(thumbnails) - 1, IN_ROW)}
     slices = [_figure(t, "" if i in in_row else "more") for i, t in enumerate(thumbnails)]
     parts = [
-        f'<article data-scan="{_text(name)}" data-uncertainty="{value}">',
+        f'<article data-scan="{_text(name)}" data-uncertainty="{value}" '
+        f'data-source="{_source(path)}">',
         f'<h2><button aria-expanded="false">{_text(name)}</button><span>{shown}</span></h2>',
         *(f'<p class="warning">{_text(warning)}</p>' for warning in warnings),
         f'<div class="scan"><div class="row">{"".join(slices)}</div>',

@@ -76,10 +76,10 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
     try:
         for name, path in paths.items():
             try:
-                row, article = predict_scan(
+                page.warn_of_another(articles, name, path)
+                rows[name], article = predict_scan(
                     path, name, model, output, mode, write_also, max_tiles
                 )
-                rows[name] = row
                 volumetry.write_volumes(output, list(rows.values()))
                 articles[name] = article
             except DataError as error:
@@ -115,6 +115,7 @@ def predict_scan(path, name, model, output, mode, write_also, max_tiles):
             write_also(folder, path, probabilities, model)
         article = page.article(
             name,
+            path,
             page.uncertainty(probabilities),
             model.classes,
             row,

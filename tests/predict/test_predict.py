@@ -425,6 +425,23 @@ def test_full_disk_is_noticed(ending, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_another_scan_of_the_same_name_is_told_and_leaves_nothing_of_the_first(
+    model, tmp_path, capsys
+):
+    array = np.random.default_rng(0).normal(100, 30, (2, 8, 8)).astype(np.float32)
+    paths = [write_image(tmp_path / place, array) for place in ("1/a.nii.gz", "2/a.nrrd")]
+    for path, told in (paths[0], False), (paths[0], False), (paths[1], True):
+        assert not segmentation.predict_all({"a": path}, model, tmp_path / "out")
+        told_so = (
+            f"{path}: replaces the predictions of another scan called a; give each patient"
+        )
+        assert (told_so in capsys.readouterr().err) == told
+    assert {name for name in visible(tmp_path / "out") if name.startswith("a")} == {
+        "a_labels.nrrd", "a_probabilities.nrrd", "a_entropy.nrrd"
+    }  # fmt: skip
+    assert str(tmp_path) not in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 44), (1000, 8, 8), (5, 1, 1)])
 def test_one_slice_many_slices_and_one_pixel_work(shape, model, tmp_path):
     array = np.random.default_rng(0).normal(100, 30, shape).astype(np.float32)

@@ -29,7 +29,7 @@ def thumbnail(number):
 
 def article(name, score, warnings=()):
     row = {"scan": name, "LV_ml": 12.345, "LV_wall_ml": 6.0, "LV_wall_low_95": 5.04, "x": 1.0}
-    return page.article(name, score, CLASSES, row, [thumbnail(1)], warnings)
+    return page.article(name, name, score, CLASSES, row, [thumbnail(1)], warnings)
 
 
 def order(output):
