@@ -17,7 +17,9 @@ from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = 6  # of a cached case; raise it when preprocessing changes its result
+_FORMAT = (
+    7  # of a cached case; raise it when files are read or preprocessed otherwise, or refused
+)
 _DAMAGE = OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile
 
 

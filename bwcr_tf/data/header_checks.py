@@ -137,8 +137,21 @@ def _text_pixels(path, size):
         if not stated and file == path and not start.startswith(b"NRRD"):
             raise Mismatch("CompressedData without a CompressedDataSize in its header")
         pixels = pixels[: int(stated[1])] if stated else pixels
-        pixels = zlib.decompressobj(47).decompress(pixels, size)  # zlib's format or gzip's
+        pixels = _unpacked(pixels, size)
     return len(pixels)
+
+
+def _unpacked(content, size):
+    """What zlib or gzip packed, up to `size` bytes, if all of it is there and undamaged."""
+    stream = zlib.decompressobj(47)
+    unpacked = stream.decompress(content, size)
+    if stream.decompress(
+        stream.unconsumed_tail, 1
+    ):  # which checks the sum, after the last byte
+        raise Mismatch(f"over {size} bytes of pixels; its header says {size}")
+    if len(unpacked) == size and not stream.eof:
+        raise Mismatch("compressed pixels that do not end; expected a whole file")
+    return unpacked
 
 
 def head(content):

@@ -47,13 +47,18 @@ def read_file(path, warn=False):
             pixels[missing.reshape(pixels.shape)] = np.nan
             image = sitk.GetImageFromArray(pixels)
     spacing_mm, origin, direction = geometry(path, reader)
-    if warn and formats.has_ending(path, formats.NIFTI):
-        if doubts := nifti.doubts(nifti.read_header(path)):
-            errors.warn(f"{path}: {doubts}")
+    if warn and (doubts := _doubts(path)):
+        errors.warn(f"{path}: {doubts}")
     image.SetSpacing(spacing_mm)
     image.SetOrigin(origin)
     image.SetDirection(direction)
     return image
+
+
+def _doubts(path):
+    if formats.has_ending(path, formats.NIFTI):
+        return nifti.doubts(nifti.read_header(path))
+    return text_headers.doubts(path)
 
 
 def read_dicom(path):

@@ -108,31 +108,32 @@ def read_annotators(directory):
     """CURVAS's layout: `training_set/`, `validation_set/` and `testing_set/`, a folder per case.
 
     A set of which no case is annotated counts as absent. The validation set joins the pool, from
-    which validation subjects are drawn. Classes are named by an optional dataset.json; without
-    it they are class1, ... up to the largest value in the annotations of the first case.
+    which validation subjects are drawn. An optional dataset.json names classes, and `patients` as
+    in nnU-Net's layout; without it, classes are class1, ... up to the largest value in the
+    annotations of the first case.
     """
     training, validation, test = (
         _annotated_cases(directory / part)
         for part in ("training_set", "validation_set", "testing_set")
     )
-    pool, description = training + validation, directory / "dataset.json"
-    if description.exists():
-        about = dataset_json.read(description)
+    description = directory / "dataset.json"
+    about = dataset_json.read(description) if description.exists() else None
+    if about and len(about.channel_names) > 1:
         count = len(about.channel_names)
-        if count > 1:
-            raise DataError(f"{description}: {count} channels; expected one, image.nii.gz")
-        for what, there in (("label 'ignore'", about.ignore), ("'patients'", about.patients)):
-            if there:
-                raise DataError(f"{description}: {what}; expected none for several annotators")
+        raise DataError(f"{description}: {count} channels; expected one, image.nii.gz")
+    if about and about.ignore:
+        raise DataError(f"{description}: label 'ignore'; expected none for several annotators")
+    pool, test = patients.subjects(description, about, training + validation, test)
+    if about:
         return Collection(about.classes, pool, test)
     return Collection(_numbered_classes(pool[0].volumes[0]) if pool else (), pool, test)
 
 
 def _annotated_cases(folder):
-    """A Subject for each case in a folder; none if the folder or every annotation is absent."""
+    """A Volume for each case in a folder; none if the folder or every annotation is absent."""
     cases = list(filter(pathlib.Path.is_dir, formats.visible(folder)))
     annotations = {
-        case: [p for p in formats.visible(case) if p.name.lower().startswith("annotation_")]
+        case: [p for p in formats.visible(case) if p.name.lower().startswith("annotation")]
         for case in cases
     }
     if not any(annotations.values()):
@@ -147,8 +148,7 @@ def _annotated_case(folder, annotations):
         raise DataError(f"{folder}: {found}; expected {names[0]} to {names[-1]}")
     first, *others = (folder / name for name in names)
     volume = _volume(folder.name, folder / "image.nii.gz", first)
-    volume = dataclasses.replace(volume, other_labels=tuple(others))
-    return Subject(folder.name, "", (volume,))
+    return dataclasses.replace(volume, other_labels=tuple(others))
 
 
 def _numbered_classes(volume):

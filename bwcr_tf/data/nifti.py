@@ -48,6 +48,8 @@ def doubts(header):
     """What a header leaves in doubt about where its voxels are, in words, or ''."""
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
         return "neither sform nor qform says how the scan lies (codes 0); its axes are taken as LPS"
+    if header["sform_code"] > 0 and (told := _other_spacing(header)):
+        return told
     if not (header["sform_code"] > 0 and header["qform_code"] > 0):
         return ""
     sform = _affine(header)
@@ -61,6 +63,18 @@ def doubts(header):
     mirrored = np.linalg.det(qform[:3, :3]) * np.linalg.det(sform[:3, :3]) < 0
     what = "mirror each other" if mirrored else f"are up to {apart_mm:.1f} mm apart"
     return f"its sform and qform {what}; the sform is used: check which one is right"
+
+
+def _other_spacing(header):
+    """How the lengths of the sform's axes differ from pixdim by over 1 %, in words, or ''."""
+    mm = np.linalg.norm(_affine(header)[:3, :3], axis=0)
+    pixdim = header["pixdim"][1:4] * _unit_mm(header)
+    if np.allclose(mm, pixdim, rtol=0.01, atol=0):
+        return ""
+    sides = (" x ".join(f"{v:.4g}" for v in lengths) for lengths in (mm, pixdim))
+    return "its sform has voxels of {} mm and its pixdim of {} mm; the sform is used".format(
+        *sides
+    )
 
 
 def with_forms(content, shape, header):
@@ -88,7 +102,11 @@ def _affine(header, form=None):
         raise formats.Mismatch(f"its qform cannot be read ({error})") from error
     if not np.isfinite(affine).all():
         raise formats.Mismatch(f"its {form} is not finite: {affine[:3].tolist()}")
-    return np.diag([*[_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0]) @ affine
+    return np.diag([*[_unit_mm(header)] * 3, 1.0]) @ affine
+
+
+def _unit_mm(header):
+    return _MM.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
 def _matrix(spacing_mm, origin, direction):

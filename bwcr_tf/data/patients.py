@@ -1,4 +1,4 @@
-"""Which cases of nnU-Net's layout are volumes of one patient: `patients` in its dataset.json."""
+"""Which cases of a data set are volumes of one patient: `patients` in its dataset.json."""
 
 import functools
 import json
@@ -13,20 +13,20 @@ _SERIES = re.compile(r"(.+)_(ed|es|t\d+|(frame|visit|scan|ses|tp)_?[^_]*)", re.I
 
 
 def subjects(path, about, pool, test):
-    """The Subjects of the Volumes of imagesTr and of imagesTs, two tuples.
+    """The Subjects of the Volumes of the pool and of the test set, two tuples.
 
     A patient's volumes come in the order of their names. Warns where cases that count as patients
     look like volumes of one.
 
     Args:
       path: of the dataset.json.
-      about: its Description.
+      about: its Description, or None.
 
     Raises:
       DataError: `patients` lacks a case or has another, or a patient is in both folders.
     """
     cases = [volume.name for volume in (*pool, *test)]
-    if about.patients is None:
+    if about is None or about.patients is None:
         _warn_of_series(path, tuple(cases))
         return tuple(
             _join(volumes, dict(zip(cases, cases, strict=True))) for volumes in (pool, test)
@@ -41,7 +41,7 @@ def subjects(path, about, pool, test):
         {about.patients[volume.name] for volume in part} for part in (pool, test)
     )
     if both := sorted(trained & tested):
-        raise DataError(f"{path}: patient {both[0]} is in imagesTr and imagesTs; expected one")
+        raise DataError(f"{path}: patient {both[0]} has cases for training and for test")
     return tuple(_join(volumes, about.patients) for volumes in (pool, test))
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from bwcr_tf.data import dicom, itk_files, measured
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 PAIRS = ("LR", "PA", "IS")  # of opposite letters, one for each axis of the patient
+_MOST, _LEAST = 0.95, 0.5  # of a label's volume in the image: less is told, and refused
 PAIR_OF = {letter: pair for pair in PAIRS for letter in pair}
 
 
@@ -76,12 +78,13 @@ def read_label(path, image, num_classes, place=False, ignore=False):
     """The label map of `image` as a sitk.Image on the image's own grid, of uint8 (above 256
     values of int32, the next type that TensorFlow makes one-hot).
 
-    With `place`, a label on another grid is put there by physical position (nearest neighbour).
+    With `place`, a label on another grid is put there by physical position (nearest neighbour),
+    with a warning where some of it is not in the image.
     With `ignore`, the value num_classes marks pixels that count nowhere.
 
     Raises:
-      DataError: another shape or geometry, no overlap, values that are not 0..num_classes-1, or
-        all pixels ignored.
+      DataError: another shape or geometry, too little overlap, values that are not
+        0..num_classes-1, or all pixels ignored.
     """
     label = itk_files.read_file(path)
     values, last = np.unique(sitk.GetArrayViewFromImage(label)), num_classes - 1 + ignore
@@ -97,9 +100,16 @@ def read_label(path, image, num_classes, place=False, ignore=False):
     if not place:
         raise DataError(f"{path}: {difference}")
     placed = sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    if values.any() and not sitk.GetArrayViewFromImage(placed).any():
-        raise DataError(f"{path}: no label overlaps the image; {difference}")
+    if values.any() and (share := _labelled_mm3(placed) / _labelled_mm3(label)) < _MOST:
+        found = f"{path}: {share:.1%} of its labels lie in the image; {difference}"
+        if share < _LEAST:
+            raise DataError(found)
+        errors.warn(found)
     return placed
+
+
+def _labelled_mm3(label):
+    return np.count_nonzero(sitk.GetArrayViewFromImage(label)) * np.prod(label.GetSpacing())
 
 
 def label_values(path):

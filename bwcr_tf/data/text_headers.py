@@ -13,6 +13,10 @@ _MM = {
     **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
     **dict.fromkeys(("m", "meter", "meters"), 1e3),
 }
+_ANATOMICAL = {
+    *("left-posterior-superior", "lps", "right-anterior-superior", "ras"),
+    *("left-anterior-superior", "las"),
+}
 
 
 def unit_mm(path):
@@ -21,15 +25,35 @@ def unit_mm(path):
     Raises:
       formats.Mismatch: the header has no spacings, or in an unknown unit or several.
     """
-    with open(path, "rb") as file:
-        head = header_checks.head(file.read(2**20)).decode("utf-8", "replace")
+    head = _head(path)
     if path.suffix.lower() in (".mha", ".mhd"):
         if not re.search(r"(?im)^\s*Element(Spacing|Size)\s*[=:]", head):
             raise Mismatch("no ElementSpacing in its header; expected one in mm")
         units = re.findall(r"(?im)^\s*DistanceUnits\s*[=:]\s*(\S+)", head)
         return _length_mm(set(units) - {"?"}, ", ".join(units))
+    return _nrrd_unit_mm(_fields(head))
+
+
+def _head(path):
+    with open(path, "rb") as file:
+        return header_checks.head(file.read(2**20)).decode("utf-8", "replace")
+
+
+def _fields(head):
     lines = re.findall(r"(?m)^([A-Za-z ]+): *(.*?)\s*$", head)
-    return _nrrd_unit_mm({name.lower(): value for name, value in lines})
+    return {name.lower(): value for name, value in lines}
+
+
+def doubts(path):
+    """What a header leaves in doubt about how its scan lies, in words, or ''."""
+    head = _head(path)
+    if path.suffix.lower() in (".mha", ".mhd"):
+        told = re.search(r"(?im)^\s*(TransformMatrix|Rotation|Orientation)\s*[=:]", head)
+        return "" if told else "no TransformMatrix in its header; its axes are taken as LPS"
+    space = _fields(head).get("space", "")
+    if space.lower().removesuffix("-time") in _ANATOMICAL:
+        return ""
+    return f"its space is {space or 'not said'}; its axes are taken as LPS"
 
 
 def _nrrd_unit_mm(fields):

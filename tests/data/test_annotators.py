@@ -67,18 +67,29 @@ def test_classes_come_from_dataset_json_or_else_from_the_first_case(tmp_path):
     assert datasets.find("annotators", tmp_path).classes == ("RV", "MYO", "LV", "scar")
 
 
-@pytest.mark.parametrize(
-    "more, message",
-    [
-        ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "label 'ignore'"),
-        ({"labels": {"background": 0, "a": 1}, "patients": {"a": "X"}}, "'patients'"),
-    ],
-)
-def test_what_only_nnunets_layout_has_is_refused(more, message, tmp_path):
+def test_a_value_to_ignore_is_refused(tmp_path):
     write_annotated(tmp_path / "training_set" / "a", 0)
-    (tmp_path / "dataset.json").write_text(json.dumps(more))
-    with pytest.raises(DataError, match=f"{message}; expected none for several annotators"):
+    labels = {"labels": {"background": 0, "a": 1, "ignore": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(labels))
+    message = "label 'ignore'; expected none for several annotators"
+    with pytest.raises(DataError, match=message):
         datasets.find("annotators", tmp_path)
+
+
+def test_visits_of_one_patient_are_told_and_joined_by_dataset_json(tmp_path, capsys):
+    for name in "a_visit1", "a_visit2", "b":
+        write_annotated(tmp_path / "training_set" / name, 0)
+    assert len(datasets.find("annotators", tmp_path).pool) == 3
+    assert "a_visit1 and a_visit2 look like volumes of one patient" in capsys.readouterr().err
+    about = {"labels": {"background": 0, "a": 1, "b": 2, "c": 3}}
+    about["patients"] = {"a_visit1": "a", "a_visit2": "a", "b": "b"}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    pool = datasets.find("annotators", tmp_path).pool
+    assert [(s.name, [v.name for v in s.volumes]) for s in pool] == [
+        ("a", ["a_visit1", "a_visit2"]),
+        ("b", ["b"]),
+    ]
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 0), (1, 1), (0, 2)])

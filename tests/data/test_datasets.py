@@ -168,12 +168,31 @@ def test_real_dicom_series_is_read_and_labels_are_placed_by_position(tmp_path):
     found = np.argwhere(sitk.GetArrayFromImage(placed) == 2)
     assert len(found) == 4  # 2 x 2 pixels of half the size
     assert np.abs(found - [9, 190, 200]).max() <= 1
-    label.SetOrigin((1e4, 1e4, 1e4))
     far = write_image(
         tmp_path / "far.nrrd", np.ones((2, 3, 4), np.uint8), origin=(1e4, 1e4, 1e4)
     )
-    with pytest.raises(DataError, match="no label overlaps the image"):
+    with pytest.raises(DataError, match="0.0% of its labels lie in the image"):
         scans.read_label(far, image, 3, place=True)
+
+
+@pytest.mark.parametrize("columns, expected", [(0, ""), (2, "80.0%"), (4, "60.0%"), (6, None)])
+def test_a_label_that_is_placed_beside_its_image_is_told_or_refused(
+    columns, expected, tmp_path, capsys
+):
+    label_map = np.zeros((3, 20, 30), np.uint8)
+    label_map[1, 5:15, :10] = 1
+    image = sitk.GetImageFromArray(np.zeros((3, 20, 30), np.float32))
+    path = write_image(tmp_path / "l.nrrd", label_map, (1, 1, 1), (-columns, 0, 0))
+    if expected is None:
+        with pytest.raises(
+            DataError, match=r"l.nrrd: 40.0% of its labels lie in the image; ori"
+        ):
+            scans.read_label(path, image, 2, place=True)
+        return
+    placed = scans.read_label(path, image, 2, place=True)
+    assert sitk.GetArrayFromImage(placed).sum() == 10 * (10 - columns)
+    told = capsys.readouterr().err
+    assert (f"l.nrrd: {expected} of its labels" in told) if expected else not told
 
 
 def nci(root):

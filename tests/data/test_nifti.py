@@ -55,6 +55,18 @@ def test_forms_that_agree_or_stand_alone_are_read_without_a_word(codes, tmp_path
     assert not capsys.readouterr().err
 
 
+def test_an_sform_with_other_spacings_than_pixdim_is_told(tmp_path, capsys):
+    """Of nibabel, for one: `Nifti1Image(array, np.eye(4))`, then `header.set_zooms`."""
+    file = nibabel.Nifti1Image(IMAGE.T, np.eye(4))
+    file.header.set_zooms((0.5, 0.5, 3))
+    nibabel.save(file, tmp_path / "a.nii")
+    assert scans.read_image(tmp_path / "a.nii").GetSpacing() == (1, 1, 1)
+    told = (
+        "a.nii: its sform has voxels of 1 x 1 x 1 mm and its pixdim of 0.5 x 0.5 x 3 mm; the sf"
+    )
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_form_that_is_not_finite_is_refused_or_told(value, tmp_path, capsys):

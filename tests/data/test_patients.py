@@ -52,7 +52,7 @@ def test_names_of_patients_need_not_be_parts_of_names_of_cases(tmp_path):
     [
         ({"a": "X", "b": "X"}, "'patients' lacks c; expected every case"),
         (dict.fromkeys("abcde", "X"), "'patients' has e; expected names of cases"),
-        (dict.fromkeys("abcd", "X"), "patient X is in imagesTr and imagesTs; expected one"),
+        (dict.fromkeys("abcd", "X"), "patient X has cases for training and for test"),
         (["a", "b"], "'patients'; expected {case: name of its patient}"),
         ({"a": 1, "b": 1, "c": 2, "d": 3}, "'patients'; expected {case: name"),
         ({"a": "", "b": "X", "c": "X", "d": "Y"}, "'patients'; expected {case: name"),

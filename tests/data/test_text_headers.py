@@ -67,6 +67,58 @@ def test_a_nrrd_without_spacings_in_one_unit_at_right_angles_is_refused(fields, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ((SPACE, DIRECTIONS), ""),
+        (("space: RAS", DIRECTIONS), ""),
+        (
+            ("space: scanner-xyz", DIRECTIONS),
+            "its space is scanner-xyz; its axes are taken as LPS",
+        ),
+        (("spacings: 1 1 8",), "its space is not said; its axes are taken as LPS"),
+    ],
+)
+def test_a_nrrd_without_the_patients_axes_is_told(fields, told, tmp_path, capsys):
+    scans.read_image(nrrd(tmp_path / "a.nrrd", *fields))
+    said = capsys.readouterr().err
+    assert (f"a.nrrd: {told}" in said) if told else not said
+
+
+def test_a_metaimage_without_axes_is_told(tmp_path, capsys):
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(heart(1)[0]), path)
+    scans.read_image(path)
+    assert not capsys.readouterr().err
+    path.write_bytes(path.read_bytes().replace(b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n", b""))
+    scans.read_image(path)
+    assert "a.mha: no TransformMatrix in its header; its axes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_compressed_pixels_are_read_whole_and_undamaged_or_not_at_all(name, tmp_path):
+    image, path = sitk.GetImageFromArray(heart(1)[1].astype(np.uint8)), tmp_path / name
+    sitk.WriteImage(image, path, useCompression=True)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(scans.read_image(path)), heart(1)[1])
+    for lost in 1, 4:
+        path.write_bytes(whole[:-lost])
+        with pytest.raises(DataError, match=name):
+            scans.read_image(path)
+    start, refused = len(whole) // 2, 0
+    for place in rng.integers(start, len(whole), 60):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            found = sitk.GetArrayFromImage(scans.read_image(path))
+        except DataError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, heart(1)[1])
+    assert refused > 50
+
+
 @pytest.mark.parametrize("end", [".mha", ".mhd"])
 def test_a_metaimage_without_spacing_is_refused(end, tmp_path):
     image = sitk.GetImageFromArray(heart(1)[0])
