@@ -59,6 +59,11 @@ def open_unpacked(path):
     return (gzip.open if has_ending(path, ".gz") else open)(path, "rb")
 
 
+def is_read(path):
+    """Whether a file's name is that of a scan in a format that is read, DICOM apart."""
+    return has_ending(path, NIFTI + TEXT)
+
+
 def is_other(path):
     """Whether a file's name is that of a scan in a format that is not read."""
     return any(has_ending(path, endings) for endings in _SCANS)

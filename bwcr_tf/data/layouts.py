@@ -2,11 +2,13 @@
 
 import configparser
 import dataclasses
+import functools
 import os
 import pathlib
 
 from bwcr_tf.data import channels, dataset_json, formats, patients, scans
 from bwcr_tf.data.subjects import Collection, Subject, Volume
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 
@@ -91,6 +93,7 @@ def read_nnunet(directory):
 def _nnunet_volumes(directory, part, about):
     """Yields the Volume of each case of imagesTr or imagesTs."""
     folder, ending, found = directory / f"images{part}", about.ending, {}
+    _warn_of_others(folder, ending)
     for path in formats.visible(folder, f"*{ending}"):
         if name := channels.split_name(path.name.removesuffix(ending)):
             case, number = name
@@ -102,6 +105,15 @@ def _nnunet_volumes(directory, part, about):
         volume = _volume(case, image, directory / f"labels{part}" / f"{case}{ending}")
         more = {"other_channels": tuple(others), "ignore": about.ignore}
         yield dataclasses.replace(volume, **more)
+
+
+@functools.cache  # so once for each data set, however often it is read
+def _warn_of_others(folder, ending):
+    """Warns of scans in a folder that are not read, as they end otherwise."""
+    scans_there = filter(formats.is_read, formats.visible(folder))
+    if others := [path for path in scans_there if not path.name.endswith(ending)]:
+        found = f"{others[0]}: {len(others)} such not read"
+        errors.warn(f"{found}; expected {ending}, the file_ending of dataset.json")
 
 
 def read_annotators(directory):

@@ -95,6 +95,16 @@ def test_ignored_pixels_are_read_only_where_dataset_json_says_so(tmp_path):
         preprocess.preprocess(volumes[1], settings)
 
 
+def test_scans_of_another_ending_are_told_once(tmp_path, capsys):
+    root = nnunet(tmp_path)
+    for name in "x_0000.nii", "y_0000.NII.GZ", "x_0000.json":
+        (root / "imagesTr" / name).touch()
+    for _ in range(2):
+        datasets.find("nnunet", root)
+    told = capsys.readouterr().err
+    assert told.count("x_0000.nii: 2 such not read; expected .nii.gz, the file_ending") == 1
+
+
 def test_a_label_without_an_image_is_refused(tmp_path):
     root = nnunet(tmp_path / "a")
     (root / "imagesTr" / "b_0000.nii.gz").unlink()
