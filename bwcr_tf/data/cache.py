@@ -17,9 +17,7 @@ from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = (
-    7  # of a cached case; raise it when files are read or preprocessed otherwise, or refused
-)
+_FORMAT = 7  # of a cached case; raise it when scans are read, refused or preprocessed otherwise
 _DAMAGE = OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile
 
 

@@ -145,9 +145,8 @@ def _unpacked(content, size):
     """What zlib or gzip packed, up to `size` bytes, if all of it is there and undamaged."""
     stream = zlib.decompressobj(47)
     unpacked = stream.decompress(content, size)
-    if stream.decompress(
-        stream.unconsumed_tail, 1
-    ):  # which checks the sum, after the last byte
+    beyond = stream.decompress(stream.unconsumed_tail, 1)  # checks the sum, after the last byte
+    if beyond:
         raise Mismatch(f"over {size} bytes of pixels; its header says {size}")
     if len(unpacked) == size and not stream.eof:
         raise Mismatch("compressed pixels that do not end; expected a whole file")
