@@ -24,14 +24,21 @@ class Trainer(keras.Model):
         self.ema = tf.train.ExponentialMovingAverage(decay)
         self.averaged = [w.value for w in network.weights]  # it takes no Keras variable
         self.ema.apply(self.averaged)  # makes the shadow variables, which a traced call cannot
+        # None for the loss: TensorFlow would add its terms to it in an order that is up to chance.
         self.trackers = {
-            name: keras.metrics.Mean(name) for name in ("loss", "supervised", "consistency")
+            name: keras.metrics.Mean(name) for name in ("supervised", "consistency")
         }
 
     @property
     def averages(self):
         """The averaged weights: variables in the order of `network.weights`."""
         return [self.ema.average(weight) for weight in self.averaged]
+
+    @property
+    def means(self):
+        """The loss and its terms, averaged over the steps since `reset_metrics`."""
+        terms = {name: tracker.result() for name, tracker in self.trackers.items()}
+        return {"loss": sum(terms.values()), **terms}
 
     def objective(self, batch):
         """L_S + lambda(r) L_C of Eq. (2), each term averaged over all pixels.
@@ -78,6 +85,6 @@ class Trainer(keras.Model):
         weights = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(terms["loss"], weights), weights)
         self.ema.apply(self.averaged)
-        for name, value in terms.items():
-            self.trackers[name].update_state(value)
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+        for name, tracker in self.trackers.items():
+            tracker.update_state(terms[name])
+        return self.means

@@ -52,6 +52,16 @@ def test_a_step_trains_and_only_consistency_methods_have_its_term(name):
     assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
 
 
+def test_the_loss_is_the_sum_of_the_means_of_its_terms_to_the_bit():
+    trainer = make(build=two_layers)
+    step = tf.function(trainer.train_step)
+    for _ in range(20):
+        terms = {name: mean.numpy() for name, mean in step(batch()).items()}
+        assert terms["loss"] == terms["supervised"] + terms["consistency"]
+    trainer.reset_metrics()
+    assert [float(mean) for mean in trainer.means.values()] == [0, 0, 0]
+
+
 def to_image(view_logits, view_to_image):
     """Logits [H, W, C] of a view in the image frame, and where the view saw it, by SciPy."""
     image_to_view = np.linalg.inv(np.float64(view_to_image))

@@ -58,7 +58,7 @@ class Monitor(keras.callbacks.Callback):
 
     def report(self, step, trainer, validation):
         """Writes the averages since the last call, and the validation, at `step`."""
-        terms = {name: float(tracker.result()) for name, tracker in trainer.trackers.items()}
+        terms = {name: float(mean) for name, mean in trainer.means.items()}
         self.text = f"loss {terms['loss']:.4f}  Dice {validation.dice:.3f}"
         self.record(step, terms, validation)
         with self.writer.as_default(step):

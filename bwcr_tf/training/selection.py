@@ -47,9 +47,9 @@ class Selection(keras.callbacks.Callback):
         trackers = trainer.trackers.values()
         self.sums = [v.value for tracker in trackers for v in tracker.variables]
         self.restored = [sum_.numpy() for sum_ in self.sums]
-        self.checkpoint = tf.train.Checkpoint(**parts, sums=self.sums, selected=self.selected)
-        self.earlier = (  # versions
-            tf.train.Checkpoint(**parts, sums=self.sums),
+        self.checkpoint = tf.train.Checkpoint(**parts, terms=self.sums, selected=self.selected)
+        self.earlier = (  # versions, whose losses begin anew
+            tf.train.Checkpoint(**parts, selected=self.selected),
             tf.train.Checkpoint(**parts),
         )
 
@@ -61,7 +61,7 @@ class Selection(keras.callbacks.Callback):
         """
         found = checkpoints.restore(self.checkpoint, self.checkpoint_folder, *self.earlier)
         self.restored = [sum_.numpy() for sum_ in self.sums]
-        if self.best >= 0 and found in self.earlier:
+        if self.best >= 0 and found is self.earlier[1]:
             self.take_best()
         elif self.best >= 0 and not self.is_saved():
             self.save_best()

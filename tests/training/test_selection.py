@@ -3,6 +3,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bwcr_tf import unet
 from bwcr_tf.methods import METHODS
@@ -86,21 +87,34 @@ def test_best_keras_is_written_again_where_it_is_not_that_of_the_checkpoint(
     assert kept(tmp_path) == 2  # the best ones, not the last
 
 
-@pytest.mark.parametrize("form", [0, 1])
-def test_a_run_of_an_earlier_version_resumes_with_the_weights_of_its_best_keras(
-    make, tmp_path, form
-):
-    earlier = make()
-    train(earlier, 1)
+def resumed_from(form, make, tmp_path):
+    """What a checkpoint of step 1 in an earlier version's form is resumed as."""
     for path in (tmp_path / "checkpoints").iterdir():
         path.unlink()
-    checkpoints.save(earlier.earlier[form], tmp_path / "checkpoints", 1)
+    checkpoints.save(form, tmp_path / "checkpoints", 1)
     resumed = make()
     assert resumed.restore() == 1
     assert {float(v) for w in resumed.selected for v in np.ravel(w)} == {1.0}
+    return resumed
+
+
+def test_a_run_of_an_earlier_version_resumes_with_the_weights_of_its_best_keras(make, tmp_path):
+    earlier = make()
+    train(earlier, 1)
+    resumed_from(earlier.earlier[1], make, tmp_path)
     (tmp_path / "best.keras").unlink()
     with pytest.raises(DataError, match="best.keras: gone"):
         make().restore()
+
+
+def test_a_run_of_a_version_that_summed_the_loss_resumes_with_its_terms_at_zero(make, tmp_path):
+    earlier = make()
+    train(earlier, 1)
+    form = earlier.earlier[0]
+    form.sums = [tf.Variable(7.0) for _ in range(6)]  # of loss, supervised and consistency
+    (tmp_path / "best.keras").unlink()
+    resumed = resumed_from(form, make, tmp_path)
+    assert kept(tmp_path) == 1 and not any(map(np.any, resumed.restored))
 
 
 @pytest.mark.parametrize(
