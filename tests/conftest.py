@@ -137,6 +137,7 @@ def intensity_model(tmp_path_factory):
     """
     import keras
 
+    from bwcr_tf.data import preprocess
     from bwcr_tf.export import saved_model
 
     array = heart(1)[0]
@@ -153,7 +154,7 @@ def intensity_model(tmp_path_factory):
         preprocessing = dataclasses.asdict(settings) | {"percentiles": [2, 98]}
         classes = ["background", "RV", "MYO", "LV"]
         description = {"classes": classes, "preprocessing": preprocessing}
-        description["channels"] = channels
+        description |= {"channels": channels, "preprocessed_by": preprocess.VERSION}
         saved_model.export(network, folder, description)
         return folder
 

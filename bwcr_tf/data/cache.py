@@ -17,7 +17,7 @@ from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
-_FORMAT = 7  # of a cached case; raise it when scans are read, refused or preprocessed otherwise
+_FORMAT = 8  # of a cached case; raise it when scans are read or refused otherwise
 _DAMAGE = OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile
 
 
@@ -86,7 +86,8 @@ def _check_planes(cases, settings):
 
 
 def _key(volume, settings, shift=None):
-    made_by = [_FORMAT, dataclasses.asdict(settings)] + ["ignore"] * volume.ignore
+    made_by = [_FORMAT, preprocess.VERSION, dataclasses.asdict(settings)]
+    made_by += ["ignore"] * volume.ignore
     if shift:  # what it draws depends on the scan's name
         made_by += [*shift, shifts.SHIFTS[shift[0]].values[shift[1] - 1], volume.name]
     digest = hashlib.sha256(json.dumps(made_by).encode())

@@ -11,6 +11,8 @@ from bwcr_tf.data.grids import Grid
 from bwcr_tf.data.normalization import normalize
 from bwcr_tf.data.settings import Settings
 
+VERSION = 1  # of the pixels that a scan becomes; raise it when they change
+
 
 def propose(collection, dataset, size=None, pixel_mm=None, n4_shrink=4):
     """Settings for a collection: what is given, else the data set's, else from the data itself.

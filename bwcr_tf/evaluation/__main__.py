@@ -36,7 +36,7 @@ def main(_):
     from bwcr_tf.data import cache, coverage, shifts
     from bwcr_tf.evaluation import calibration_record, inference
     from bwcr_tf.export import ensemble, labelled, saved_model
-    from bwcr_tf.training import checkpoints, run_folder
+    from bwcr_tf.training import checkpoints, run_folder, training_data
 
     tf.config.experimental.enable_op_determinism()
     folder = ensemble.find(FLAGS.run_dir)
@@ -49,6 +49,7 @@ def main(_):
     if wanted := [shifts.parse(text, spec.settings.windows) for text in FLAGS.shift]:
         evaluate_shifted(folder, subjects, spec, cache_dir, wanted, FLAGS.weights)
         return
+    training_data.check_version(folder, training_data.read(folder))
     cases = cache.prepare(subjects, spec.settings, cache_dir)
     coverage.check(cases, spec.settings, refuse=False)
     record, found = calibration_record.load(folder, spec.settings.num_classes)

@@ -8,6 +8,7 @@ import pathlib
 from bwcr_tf.data import coding, normalization, tiles
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import training_data
 from bwcr_tf.training.flag_roles import training_flags
 from bwcr_tf.training.run_folder import digest
 
@@ -83,6 +84,8 @@ def write_manifest(folder, description):
 def verify_manifest(folder):
     """The description in a SavedModel's model.json, if it and all files are as they were.
 
+    Warns where training had another version of the preprocessing.
+
     Raises:
       DataError: it is no SavedModel of this package, or not what was written.
     """
@@ -94,6 +97,7 @@ def verify_manifest(folder):
         raise DataError(f"{folder}: not a model of this package ({path.name})") from error
     if expected != digest(content) or files != _digests(folder):
         raise DataError(f"{folder}: damaged, its files are not those that were exported")
+    training_data.check_version(folder, content)
     return content
 
 

@@ -61,7 +61,7 @@ def train(folder, spec, subjects, options, flags):
         tf.config.experimental.enable_op_determinism()
     cases = prepare(spec, subjects, options)
     described = training_data.describe(cases["training"], spec.settings.num_classes)
-    training_data.write(folder, described)
+    training_data.write(folder, training_data.with_version(folder, described))
     keras.utils.set_random_seed(build.seed(options))
     trainer = build.trainer(spec.settings, options)
     network = build.network(spec.settings, options.width)  # for the averages

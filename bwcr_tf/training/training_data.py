@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from bwcr_tf.data import grids
-from bwcr_tf.system import files
+from bwcr_tf.data import grids, preprocess
+from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 
 _IDENTITIES = np.eye(3), np.diag([-1.0, -1.0, 1.0])  # in the axes of DICOM, and of NIfTI
@@ -58,12 +58,38 @@ def _is_identity(direction):
 
 
 def join(described):
-    """What is kept of several runs of one data set: mean frequencies, and any known directions."""
+    """What is kept of several runs of one data set: mean frequencies, and any known directions.
+
+    The version of the preprocessing, `preprocessed_by`, is kept where it is one.
+    """
     frequencies = [each["class_frequencies"] for each in described]
+    versions = {each.get("preprocessed_by") for each in described}
     return {
         "class_frequencies": np.mean(frequencies, axis=0).tolist(),
         "directions_known": any(each["directions_known"] for each in described),
+        "preprocessed_by": versions.pop() if len(versions) == 1 else None,
     }
+
+
+def with_version(folder, described):
+    """`described` and the version of the preprocessing; None for a run that began with another."""
+    earlier = read(folder)
+    if earlier:
+        check_version(folder, earlier)
+    same = not earlier or earlier.get("preprocessed_by") == preprocess.VERSION
+    return described | {"preprocessed_by": preprocess.VERSION if same else None}
+
+
+def check_version(folder, described):
+    """Warns if training had another version of the preprocessing, or one that is not known."""
+    found = described.get("preprocessed_by")
+    if found != preprocess.VERSION:
+        errors.warn(
+            f"{folder}: trained on scans that were preprocessed by "
+            f"{f'version {found}' if found else 'an unknown version'} of the package's "
+            f"preprocessing; expected {preprocess.VERSION}, the present one. Scores may be lower; "
+            "train it again, or use the package that trained it"
+        )
 
 
 def write(folder, described):

@@ -12,6 +12,13 @@ from bwcr_tf.data.subjects import Collection, Subject, Volume
 
 SETTINGS = Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
 
+VERSION_1 = (
+    (0.170, 0.118, 0.078, 0.079),
+    (0.301, 0.180, 0.188, 0.384),
+    (0.502, 0.751, 0.644, 0.901),
+    (0.436, 0.366, 0.388, 0.664),
+)
+
 
 def volume(array, spacing=(1.5, 1.25, 8.0)):
     image = sitk.GetImageFromArray(array.astype(np.float32))
@@ -42,6 +49,21 @@ def test_resampling_equals_scipy_and_is_zero_outside(size):
     outside = (y < -0.5) | (y > 39.5) | (x < -0.5) | (x > 43.5)
     np.testing.assert_allclose(found[:, ~outside], expected[:, ~outside], rtol=1e-4, atol=1e-2)
     assert outside.any() == (size != (16, 32)) and not found[:, outside].any()
+
+
+def test_the_version_is_raised_with_the_pixels_that_a_scan_becomes():
+    """What version 1 made of this scan; where it fails on purpose, raise VERSION."""
+    rows, columns = np.indices((64, 64))
+    field = np.exp((rows - columns) / 80)
+    array = np.stack(
+        [field * np.kron(heart(k)[0][0][:32, :32], np.ones((2, 2))) for k in range(3)]
+    )
+    settings = dataclasses.replace(SETTINGS, n4_shrink=2)
+    scaled = preprocess.normalized([volume(array)], settings)
+    found = grids.on_grid(scaled, grids.network_grid(volume(array), settings))[..., 0]
+    blocks = found.reshape(3, 4, 8, 4, 8).mean(axis=(2, 4))
+    assert preprocess.VERSION == 1
+    np.testing.assert_allclose(blocks[1], VERSION_1, rtol=0, atol=2e-3)
 
 
 def test_grid_leaves_slices_untouched():

@@ -55,6 +55,7 @@ def write_run(root, acdc, number, network, training, validation, more=None, **ch
     calibration_record.save(folder, {"choice": "none", "kind": "none"})
     frequencies = [[0.8, 0.1, 0.1, 0], [0.6, 0.3, 0.1, 0]][number % 2]
     known = {"class_frequencies": frequencies, "directions_known": number == 1}
+    known["preprocessed_by"] = preprocess.VERSION
     training_data.write(folder, known)
     return folder
 

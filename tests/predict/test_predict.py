@@ -222,6 +222,16 @@ def large_scan():
     return sitk.Cast(scan(1, (2, 100, 100), (1.5, 1.5, 8.0)), sitk.sitkFloat32)
 
 
+def test_a_model_of_another_preprocessing_is_told_of(intensity_model, tmp_path, capsys):
+    folder = shutil.copytree(intensity_model(SETTINGS), tmp_path / "saved_model")
+    content = manifest.verify_manifest(folder)
+    assert not capsys.readouterr().err
+    manifest.write_manifest(folder, content | {"preprocessed_by": preprocess.VERSION + 1})
+    segmentation.load(folder)
+    told = f"warning: {folder}: trained on scans that were preprocessed by version"
+    assert f"{told} {preprocess.VERSION + 1} of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("code", [None, "RIP"])
 def test_a_scan_larger_than_the_grid_is_predicted_all_over(
     code, model, intensity_model, capsys

@@ -25,7 +25,7 @@ from bwcr_tf.export import __main__ as export
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
-from bwcr_tf.training import run_folder
+from bwcr_tf.training import run_folder, training_data
 from bwcr_tf.training.selection import NotFinite, Selection
 
 train, evaluate = (partial(processes.run, f"bwcr_tf.{n}") for n in ("training", "evaluation"))
@@ -204,6 +204,9 @@ def test_a_run_that_ctrl_c_and_a_kill_stopped_ends_with_the_same_weights(
     for first, second in zip(weights(folder), weights(trained[0]), strict=True):
         np.testing.assert_array_equal(first, second)
     assert (folder / "validation.csv").read_bytes() == validations_of(trained[0])
+    known = training_data.read(folder)
+    assert known == training_data.read(trained[0])
+    assert known["preprocessed_by"] == preprocess.VERSION
 
 
 TOGETHER = "from bwcr_tf.training import build; build.steps_per_call = lambda *_: 4"

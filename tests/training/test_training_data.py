@@ -61,6 +61,46 @@ def test_directions_are_known_where_one_is_not_the_identity(directions, known):
     assert training_data.describe(cases, 2)["directions_known"] is known
 
 
+@pytest.mark.parametrize(
+    "described, told",
+    [
+        ({"preprocessed_by": preprocess.VERSION}, ""),
+        (
+            {"preprocessed_by": preprocess.VERSION + 1},
+            f"by version {preprocess.VERSION + 1} of",
+        ),
+        ({}, "by an unknown version of"),
+    ],
+)
+def test_another_version_of_the_preprocessing_is_told_of(capsys, described, told):
+    training_data.check_version("runs/a", described)
+    found = capsys.readouterr().err
+    assert told in found and found.startswith("\nwarning: runs/a: trained on" if told else "")
+    assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize("begun_by", [preprocess.VERSION, preprocess.VERSION + 1, None])
+def test_a_run_that_resumes_with_another_preprocessing_is_of_no_version(
+    tmp_path, capsys, begun_by
+):
+    described = {"class_frequencies": [1.0]}
+    new = training_data.with_version(tmp_path, described)
+    assert new == described | {"preprocessed_by": preprocess.VERSION}
+    training_data.write(tmp_path, described | {"preprocessed_by": begun_by})
+    assert not capsys.readouterr().err
+    resumed = training_data.with_version(tmp_path, described)["preprocessed_by"]
+    same = begun_by == preprocess.VERSION
+    assert resumed == (preprocess.VERSION if same else None)
+    assert ("trained on scans" in capsys.readouterr().err) == (not same)
+
+
+@pytest.mark.parametrize("versions, expected", [([1, 1], 1), ([1, 2], None), ([1, None], None)])
+def test_an_ensemble_has_the_version_that_its_members_share(versions, expected):
+    known = {"class_frequencies": [1.0], "directions_known": True}
+    members = [known | ({"preprocessed_by": v} if v else {}) for v in versions]
+    assert training_data.join(members)["preprocessed_by"] == expected
+
+
 def test_a_damaged_file_is_named(tmp_path):
     training_data.write(tmp_path, {"class_frequencies": [0.5, 0.5], "directions_known": True})
     path = tmp_path / "training_data.json"
