@@ -39,6 +39,7 @@ def prediction(setup, folder):
         "classes": ["background", *workloads.CLASSES],
         "preprocessing": dataclasses.asdict(settings)
         | {"percentiles": normalization.PERCENTILES},
+        "preprocessed_by": preprocess.VERSION,
     }
     saved_model.export(network, folder / "saved_model", description)
     pixels = np.random.default_rng(0).integers(-1000, 1000, SHAPE, np.int16)

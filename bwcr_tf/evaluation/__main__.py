@@ -46,10 +46,10 @@ def main(_):
         saved_model.export_run(folder, "auto", cases=own, data_dir=FLAGS.data_dir)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]
+    training_data.check_version(folder, training_data.read(folder))
     if wanted := [shifts.parse(text, spec.settings.windows) for text in FLAGS.shift]:
         evaluate_shifted(folder, subjects, spec, cache_dir, wanted, FLAGS.weights)
         return
-    training_data.check_version(folder, training_data.read(folder))
     cases = cache.prepare(subjects, spec.settings, cache_dir)
     coverage.check(cases, spec.settings, refuse=False)
     record, found = calibration_record.load(folder, spec.settings.num_classes)

@@ -18,7 +18,7 @@ _SHOWN = ("labels", "consistency_scale")  # by the rows of tables
 
 def check(found):
     """Raises a DataError for Runs that are there twice or can't be compared; or warns."""
-    first, of_dataset, volumes, subjects, flags = {}, {}, {}, {}, {}
+    first, of_dataset, volumes, subjects, of_number, of_method = {}, {}, {}, {}, {}, {}
     for run in found:
         other = first.setdefault((run.setting, run.label, run.sweep_row, run.number), run)
         if other is not run:
@@ -30,9 +30,11 @@ def check(found):
                 f"one data set by the name of {run.dataset}"
             )
         _check_volumes(run, volumes)
-        if "members" not in run.flags:  # whose subjects are those of all members
-            _check_subjects(run, subjects.setdefault((run.setting, run.number), run))
-        _check_flags(run, flags.setdefault((run.setting, run.number), run))
+        count = run.flags.get("members", "").count(",")  # an ensemble has those of all members
+        _check_subjects(run, subjects.setdefault((run.setting, run.number, count), run))
+        _check_flags(run, of_number.setdefault((run.setting, run.number), run), "compared")
+        method = run.setting, run.label, run.sweep_row
+        _check_flags(run, of_method.setdefault(method, run), "averaged")
 
 
 def _check_volumes(run, first):
@@ -64,9 +66,9 @@ def _check_subjects(run, other):
             )
 
 
-def _check_flags(run, other):
-    """Warns of a Run that was made in another way than another one of its number."""
-    pair = [_made(each) for each in (run, other)]
+def _check_flags(run, other, how):
+    """Warns of a Run that was made in another way than another one, with which it is `how`."""
+    pair = [_made(each, how) for each in (run, other)]
     differ = [
         f"{name} ({pair[0][name]} and {pair[1][name]})"
         for name in sorted(pair[0].keys() & pair[1].keys())
@@ -74,16 +76,20 @@ def _check_flags(run, other):
     ]
     if differ:
         errors.warn(
-            f"{run.folder} and {other.folder} are compared, but differ in {', '.join(differ)}"
+            f"{run.folder} and {other.folder} are {how}, but differ in {', '.join(differ)}"
         )
 
 
-def _made(run):
+def _made(run, how):
     """{name: value} of what the Runs of a setting share: flags, preprocessing, ...
 
-    An ensemble has those that all its members have; it may be calibrated on fewer subjects.
+    Those that are compared also share their calibration subjects, but for ensembles, which may
+    have fewer; those that are averaged, the radius of their method. An ensemble has the flags that
+    all its members have.
     """
     found = flag_roles.protocol(run.flags) | dataclasses.asdict(run.spec.settings)
-    if "members" not in run.flags:
+    if how == "averaged":
+        found |= {name: text for name, text in run.flags.items() if name == "radius"}
+    elif "members" not in run.flags:
         found["calibration subjects"] = ", ".join(sorted(run.spec.calibration)) or "none"
     return {name: value for name, value in found.items() if name not in _SHOWN}

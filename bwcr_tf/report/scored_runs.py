@@ -54,8 +54,10 @@ class Run(NamedTuple):
     @property
     def sweep_row(self):
         """The row of Table 1: lambda of CR, and 0 for DA; `BWCR × 0.1` of another method's."""
-        if self.label in ("DA", "CR"):
-            return f"{self.scale * (self.label == 'CR'):g}"
+        if self.label == "DA":
+            return "0"
+        if self.label == "CR" and self.scale:  # trained on two views, with 0 it is not DA
+            return f"{self.scale:g}"
         return f"{self.label} × {self.scale:g}"
 
     @property

@@ -73,10 +73,11 @@ def join(described):
 
 def with_version(folder, described):
     """`described` and the version of the preprocessing; None for a run that began with another."""
+    if not any((folder / "checkpoints").glob("*")):
+        return described | {"preprocessed_by": preprocess.VERSION}
     earlier = read(folder)
-    if earlier:
-        check_version(folder, earlier)
-    same = not earlier or earlier.get("preprocessed_by") == preprocess.VERSION
+    check_version(folder, earlier)
+    same = earlier.get("preprocessed_by") == preprocess.VERSION
     return described | {"preprocessed_by": preprocess.VERSION if same else None}
 
 

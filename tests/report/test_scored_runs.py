@@ -116,8 +116,12 @@ def test_runs_of_one_number_and_other_subjects_are_refused(part, tmp_path, capsy
         DataError, match=f"da/run2: other {part} subjects than .*bwcr/run2; expected"
     ):
         scored_runs.load(results)
-    respecify(results / "acdc/ntr5/da/run2", flags={"members": "da/run1,da/run2"}.items())
+    members = {"members": "da/run1,da/run2"}.items()
+    respecify(results / "acdc/ntr5/da/run2", flags=members)  # has those of all members
     assert len(scored_runs.load(results)) == 6 and not capsys.readouterr().err
+    respecify(results / "acdc/ntr5/bwcr/run2", flags=members)
+    with pytest.raises(DataError, match=f"da/run2: other {part} subjects than .*bwcr/run2"):
+        scored_runs.load(results)
 
 
 def test_runs_of_one_number_that_were_made_in_another_way_are_warned_of(tmp_path, capsys):
@@ -133,6 +137,18 @@ def test_runs_of_one_number_that_were_made_in_another_way_are_warned_of(tmp_path
     assert capsys.readouterr().err == (
         f"\nwarning: {da} and {bwcr} are compared, but differ in calibration subjects "
         "(x, y and none), size (64 and 96), steps (9 and 2000)\n"
+        f"\nwarning: {da.parent}/run2 and {da} are averaged, but differ in size (96 and 64), "
+        "steps (2000 and 9)\n"
+    )
+
+
+def test_runs_of_one_method_that_were_made_in_another_way_are_warned_of(tmp_path, capsys):
+    folders = [write_run(tmp_path, "bwcr", run, [0.1] * 3) for run in (1, 2)]
+    respecify(folders[1], flags={"radius": "20.0"}.items(), calibration=("x",))
+    scored_runs.load(tmp_path)
+    assert capsys.readouterr().err == (
+        f"\nwarning: {folders[1]} and {folders[0]} are averaged, but differ in radius "
+        "(20.0 and 10.0)\n"
     )
 
 

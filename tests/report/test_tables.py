@@ -85,6 +85,14 @@ def test_table_1_has_da_as_0_and_a_row_for_each_lambda(tmp_path):
     assert "2 run(s). Fewer runs: 1: 1, 10: 1. In" in table.note
 
 
+def test_cr_with_lambda_0_is_no_run_of_da(tmp_path):
+    write_run(tmp_path, "da", 1, [0.2] * 3)
+    write_run(tmp_path / "lambda0", "cr", 1, [0.6] * 3, scale=0.0)
+    rows = tables.sweep_table(scored_runs.load(tmp_path)).rows
+    assert [row[0] for row in rows] == ["0 (DA)", "CR × 0"]
+    assert [row[2].split(" ±")[0].strip("*") for row in rows] == ["20.0", "60.0"]
+
+
 def test_another_methods_lambda_is_a_row_of_its_own(tmp_path):
     results = write_runs(tmp_path)
     write_run(results / "half", "bwcr", 1, [0.12, 0.1, 0.08], scale=0.5)

@@ -86,6 +86,12 @@ def test_a_run_that_resumes_with_another_preprocessing_is_of_no_version(
     described = {"class_frequencies": [1.0]}
     new = training_data.with_version(tmp_path, described)
     assert new == described | {"preprocessed_by": preprocess.VERSION}
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/step-5.index").touch()
+    assert (
+        begun_by or training_data.with_version(tmp_path, described)["preprocessed_by"] is None
+    )
+    capsys.readouterr()
     training_data.write(tmp_path, described | {"preprocessed_by": begun_by})
     assert not capsys.readouterr().err
     resumed = training_data.with_version(tmp_path, described)["preprocessed_by"]
