@@ -3,7 +3,7 @@
     PYTHONPATH=. python tools/tile_study.py RUN [RUN ...]
 
 For each run, its map applied: Dice and negative log-likelihood of whole validation and test scans,
-means over subjects, and which of the two an export takes by the validation (or calibration) scans.
+means over subjects, and which of the two an export takes by the validation scans.
 """
 
 import argparse
@@ -23,12 +23,13 @@ def study(folder, arguments):
     kept = arguments.cache_dir or flags["cache_dir"]
     training, own, test = (
         cache.prepare(spec.subjects(part, directory), spec.settings, kept)
-        for part in ("training", spec.calibration_part, "test")
+        for part in ("training", "validation", "test")
     )
-    frequencies = training_data.describe(training, spec.settings.num_classes)[
-        "class_frequencies"
-    ]
-    for part, cases in ((spec.calibration_part, own), ("test", test)):
+    known = training_data.read(folder) or training_data.describe(
+        training, spec.settings.num_classes
+    )
+    frequencies = known["class_frequencies"]
+    for part, cases in (("validation", own), ("test", test)):
         found = tile_choice.choose(predict, cases, its_map, frequencies)
         if found is None:
             print(f"{folder}, {part}: no scan is larger than the grid")

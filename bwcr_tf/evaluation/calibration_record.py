@@ -14,6 +14,7 @@ from bwcr_tf.evaluation import (
     tile_choice,
     volume_choice,
     volume_scans,
+    volume_scores,
 )
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
@@ -103,6 +104,23 @@ def load(folder, num_classes):
         raise DataError(
             f"{path}: not the calibration of a network of {num_classes} classes"
         ) from error
+
+
+def outdated(folder, num_classes, summary):
+    """The keys of a run's summary.json, given as a dict, of another calibration than it has now.
+
+    Raises:
+      DataError: as `load`.
+    """
+    record, found = load(folder, num_classes)
+    if "temperature" in summary:  # of an earlier version
+        of_scores = to_json(calibration.scaled(num_classes, summary["temperature"]))
+    else:
+        of_scores = summary.get("calibration", {}).get("map")
+    keys = [] if of_scores == to_json(found) else ["calibration", "scores_calibrated"]
+    rules = record.get("volumes") and volume_scores.to_json(record["volumes"])
+    of_volumes = (summary.get("volumes") or {}).get("rules")
+    return keys if of_volumes == (rules or None) else [*keys, "volumes"]
 
 
 def to_map(record, num_classes):

@@ -8,6 +8,7 @@ fractions; NaN is undefined.
 
 import collections
 import csv
+import json
 import math
 from typing import NamedTuple
 
@@ -98,6 +99,14 @@ def _parse(texts, metrics, place):
             if math.isinf(row[column]):
                 raise DataError(f"{place}: {column} is {texts[column]}; expected a number")
     return row
+
+
+def read_summary(folder):
+    """The summary.json of a run's folder; {} where there is none, or a damaged one."""
+    try:
+        return dict(json.loads((folder / "summary.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def summarize(rows, classes):

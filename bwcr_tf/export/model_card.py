@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from bwcr_tf.data import datasets, normalization
-from bwcr_tf.evaluation import calibration_record
+from bwcr_tf.evaluation import calibration_record, scores
 from bwcr_tf.export import calibration_words, manifest, score_words, volume_words
 from bwcr_tf.system import files
 from bwcr_tf.training import flag_roles, run_folder, validations
@@ -111,10 +111,8 @@ def to_markdown(folder):
         step=validations.in_words(validations.read(folder / "validation.csv")),
         chosen="" if own else " and of the calibration",
         calibrated=calibration_words.calibrated(record, spec.dataset),
-        scores=score_words.to_table(
-            *score_words.measured(folder, calibration_record.to_json(found))
-        ),
-        volumes=volume_words.table(record, score_words.summary_of(folder)),
+        scores=score_words.to_table(*score_words.measured(folder, settings.num_classes)),
+        volumes=volume_words.table(record, scores.read_summary(folder)),
         promise=volume_words.promise(record),
         beyond=calibration_words.beyond(record),
     )

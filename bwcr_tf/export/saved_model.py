@@ -31,27 +31,30 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     """
     network = checkpoints.load_best(folder)
     spec = run_folder.load_spec(folder)
-    if (choice, coverage) != (None, None):
-        set_calibration(folder, network, spec, choice, coverage, cases)
-    record, found = calibration_record.load(folder, spec.settings.num_classes)
+    if is_new := (choice, coverage) != (None, None):
+        record = make_record(folder, network, spec, choice, coverage, cases)
+        found = calibration_record.to_map(record, spec.settings.num_classes)
+    else:
+        record, found = calibration_record.load(folder, spec.settings.num_classes)
     description = describe_run(folder, spec, record, found, data_dir)
     network = calibrated.calibrate(network, found)
     (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map
     export(network, folder / "saved_model", description)
+    if is_new:  # only now: a kill before leaves the record of what was exported
+        calibration_record.save(folder, record)
     model_card.write(folder)
     return record, network
 
 
-def set_calibration(folder, network, spec, choice, coverage, cases):
-    """Writes the calibration.json of a run; the arguments are those of `export_run`."""
+def make_record(folder, network, spec, choice, coverage, cases):
+    """The record of a run's calibration; the arguments are those of `export_run`."""
     num_classes, old = spec.settings.num_classes, None
     if calibration_record.finished(folder):
         old, _ = calibration_record.load(folder, num_classes)
     if cases and not training_data.read(folder):  # of an earlier version
         training_data.write(folder, training_data.describe(cases["training"], num_classes))
     asked = choice, coverage, old, training_data.read(folder).get("class_frequencies")
-    record = calibration_record.make(inference.predictor(network), cases, spec, *asked)
-    calibration_record.save(folder, record)
+    return calibration_record.make(inference.predictor(network), cases, spec, *asked)
 
 
 def describe_run(folder, spec, record, found, data_dir=None):

@@ -1,33 +1,20 @@
 """How a model card tells of the scores on test subjects."""
 
 import collections
-import json
 
 import numpy as np
 
-from bwcr_tf.evaluation import calibration, calibration_record, scores, significance
+from bwcr_tf.evaluation import calibration_record, scores, significance
 
 _METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
 _SCORES = ("scores.csv", "scores_calibrated.csv")
 
 
-def measured(folder, found):
-    """`by_subject` before and after the map `found`, as JSON; {} if it was another one."""
-    summary = summary_of(folder)
-    if "temperature" in summary:  # of an earlier version
-        scaled = calibration.scaled(len(found[1]), summary["temperature"])
-        same = calibration_record.to_json(scaled) == found
-    else:
-        same = summary.get("calibration", {}).get("map") == found
+def measured(folder, num_classes):
+    """`by_subject` before and after the map of a run; {} if another one was scored."""
+    old = calibration_record.outdated(folder, num_classes, scores.read_summary(folder))
+    same = "scores_calibrated" not in old
     return [by_subject(scores.read(folder / name)) if same else {} for name in _SCORES]
-
-
-def summary_of(folder):
-    """The summary.json of a run's folder; {} where there is none."""
-    try:
-        return json.loads((folder / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def by_subject(rows):

@@ -7,8 +7,9 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from bwcr_tf.evaluation import calibration_record
-from bwcr_tf.training import run_folder
+from bwcr_tf.evaluation import calibration_record, scores
+from bwcr_tf.system.errors import DataError
+from bwcr_tf.training import flag_roles, run_folder
 
 _FLAG = re.compile("--?[A-Za-z]")  # -2 is a value
 TRAIN, EVALUATE = ("-m", "bwcr_tf.training"), ("-m", "bwcr_tf.evaluation")
@@ -23,11 +24,15 @@ class Job(NamedTuple):
 
     @property
     def finished(self):
-        """Whether the run is trained to the end and scored."""
-        names = "scores.csv", "summary.json"
-        return calibration_record.finished(self.folder) and all(
-            (self.folder / name).exists() for name in names
-        )
+        """Whether the run is trained to the end, and scored with the calibration that it has."""
+        summary = scores.read_summary(self.folder)
+        if not summary or not (self.folder / "scores.csv").exists():
+            return False
+        try:
+            num_classes = run_folder.load_spec(self.folder).settings.num_classes
+            return not calibration_record.outdated(self.folder, num_classes, summary)
+        except DataError:  # not trained, or damaged, as train.py tells
+            return False
 
     @property
     def started(self):
@@ -69,13 +74,29 @@ def other_flags(job):
     """Which flag of a finished job its folder was not made with, in words, or None.
 
     train.py refuses such a folder, but is not called for what is finished. A flag that is not
-    asked for now is not looked at: only train.py knows its default.
+    asked for now is not looked at: only train.py knows its default. Of another data folder, it is
+    the subjects that count.
     """
-    made_with = run_folder.read_flags(job.folder) | _exported_with(job.folder)
+    spec = run_folder.load_spec(job.folder)
+    made_with = flag_roles.with_defaults(run_folder.read_flags(job.folder), spec)
+    made_with |= _exported_with(job.folder)
     for name, value in named(job.train[1 + len(TRAIN) :]).items():
         old = made_with.get(name, "none")
-        if not name.endswith("_dir") and not same(old, value):
+        if name == "data_dir":
+            if reason := _other_subjects(spec, value):
+                return reason
+        elif not name.endswith("_dir") and not same(old, value):
             return f"made with --{name}={old}, not {value}"
+    return None
+
+
+def _other_subjects(spec, directory):
+    """What a data folder lacks of a run's training or test subjects, in words, or None."""
+    try:
+        for part in ("training", "test"):
+            spec.subjects(part, directory)
+    except DataError as error:
+        return str(error)
     return None
 
 
@@ -110,11 +131,16 @@ def named(arguments):
 
 
 def same(a, b):
-    """Whether two texts of a flag mean the same: 0.001 is 1e-3."""
+    """Whether two texts of a flag mean the same: 0.001 is 1e-3, a size of 96 is 96,96."""
     try:
-        return float(a) == float(b)
+        return _pair(a) == _pair(b)
     except ValueError:
         return a.lower() == b.lower()  # True is true
+
+
+def _pair(text):
+    numbers = [float(part) for part in text.split(",")]
+    return numbers * 2 if len(numbers) == 1 else numbers
 
 
 def mistaken(jobs):

@@ -6,8 +6,9 @@ import pathlib
 from typing import NamedTuple
 
 from bwcr_tf.data import datasets
-from bwcr_tf.evaluation import scores
+from bwcr_tf.evaluation import calibration_record, scores
 from bwcr_tf.report import names, published, run_checks
+from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder, validations
 
@@ -93,13 +94,27 @@ def _load_run(folder):
             raise ValueError("no scores in summary.json")
         tables = [_rows(folder / name, spec) for name in run_checks.FILES.values()]
         tables += [validations.read(folder / "validation.csv")]
-        if _uncalibrated(summary):
+        summary = _up_to_date(folder, spec, summary)
+        if "scores_calibrated" not in summary or _uncalibrated(summary):
             tables[1] = []
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = error if isinstance(error, OSError | DataError) else repr(error)
         raise DataError(f"{folder}: not a complete run ({reason})") from error
+
+
+def _up_to_date(folder, spec, summary):
+    """A summary.json without what is of another calibration than the run's, of which it warns."""
+    if not calibration_record.finished(folder):  # as where only scores are kept
+        return summary
+    old = calibration_record.outdated(folder, spec.settings.num_classes, summary)
+    if old:
+        errors.warn(
+            f"{folder}: exported with another calibration after it was scored; "
+            f"{' and '.join(old[-2:])} of summary.json are left out, until evaluate.py is run again"
+        )
+    return {key: value for key, value in summary.items() if key not in old}
 
 
 def _uncalibrated(summary):

@@ -44,6 +44,8 @@ def _lines(method, found):
         run.summary.get("calibration", {}).get("kind", "none") != "none" for run in found
     )
     for measure, (keys, calibrated) in _MEASURES.items():
+        if keys[0] == "annotators" and not all(run.annotated for run in found):
+            continue  # of a phantom, which has true probabilities in their place
         yield measure, method, keys
         if calibrated and mapped:
             yield measure, f"{method}, calibrated", calibrated

@@ -114,7 +114,8 @@ def selection_table(setting, methods, metrics=run_scores.MAIN, kinds=("rows", "l
             yield " → ".join(show(mean, metric.factor, metric.decimals) for mean in means)
 
     header = map(arrowed, metrics)
-    note = "Per cent: averages selected by validation Dice → averages at the last step."
+    note = "Per cent unless the heading has a factor: averages selected by validation Dice → "
+    note += "averages at the last step."
     note += notes.undefined(methods, metrics, kinds)
     return page.of_methods(f"Selection, {setting}", methods, header, cells, note)
 

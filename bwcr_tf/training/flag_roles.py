@@ -27,7 +27,7 @@ def compare(folder, old, new, old_spec, spec):
     """Raises DataError where two dicts of flags of a run differ; what one lacks is its default."""
     asked = sorted(training_flags(old | new))
     if old_spec:
-        old, new = _with_defaults(old, old_spec), _with_defaults(new, spec)
+        old, new = with_defaults(old, old_spec), with_defaults(new, spec)
     for name in asked:
         if old.get(name) != new.get(name):
             raise DataError(
@@ -36,7 +36,7 @@ def compare(folder, old, new, old_spec, spec):
             )
 
 
-def _with_defaults(flags, spec):
+def with_defaults(flags, spec):
     """Flags as texts with those that a run has if they are not given, in one form each."""
     size = ",".join(map(str, spec.settings.shape))
     return _LATER | flags | {"size": size, "pixel_mm": str(spec.settings.pixel_mm)}

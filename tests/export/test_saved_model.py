@@ -201,6 +201,27 @@ def test_map_is_baked_into_both_signatures_of_an_exported_run(network, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_an_export_that_fails_leaves_the_record_of_the_one_before(
+    network, tmp_path, monkeypatch
+):
+    write_run(tmp_path, network)
+    record = {"choice": "beta", "kind": "beta"}
+    weights, bias = calibration_record.to_json(a_map("beta"))
+    calibration_record.save(tmp_path, record | {"weights": weights, "bias": bias})
+    saved_model.export_run(tmp_path, data_dir=str(tmp_path))
+    before = (tmp_path / "calibration.json").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write_manifest", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            saved_model.export_run(tmp_path, "none", 0, data_dir=str(tmp_path))
+    assert (tmp_path / "calibration.json").read_bytes() == before
+    kept = manifest.verify_manifest(tmp_path / "saved_model")["calibration"]
+    assert kept["weights"] == weights
+    saved_model.export_run(tmp_path, "none", 0, data_dir=str(tmp_path))
+    assert json.loads((tmp_path / "calibration.json").read_text())["kind"] == "none"
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_run_with_a_temperature_of_an_earlier_version_is_exported_with_it(network, tmp_path):
     write_run(tmp_path, network)
     (tmp_path / "temperature.json").write_text('{"temperature": 2.0, "choice": "2.0"}')

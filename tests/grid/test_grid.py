@@ -1,19 +1,25 @@
+import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from bwcr_tf.data import preprocess
+from bwcr_tf.evaluation import calibration, calibration_record, volumes
 from bwcr_tf.grid import execution
 from bwcr_tf.grid import jobs as grid_jobs
+from bwcr_tf.training import run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRAIN = """
-import pathlib, sys
+import pathlib, shutil, sys
 named = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 folder = pathlib.Path(named["runs_dir"], named["dataset"], "ntr" + named["ntr"])
 folder = folder / named["method"] / ("run" + named["run"])
@@ -21,14 +27,20 @@ folder.mkdir(parents=True, exist_ok=True)
 with open(folder / "calls.txt", "a") as file:
     print(*sys.argv[1:], file=file)
 (folder / "flags.txt").write_text("".join(f"--{k}={v}\\n" for k, v in named.items()))
+shutil.copy(pathlib.Path(__file__).with_name("split.json"), folder)
 sys.exit(3 if named["method"] == "svls" else 0)
 """
 EVALUATE = """
-import pathlib, sys
+import pathlib, shutil, sys
 folder = pathlib.Path(sys.argv[1].removeprefix("--run_dir="))
 for name in ("calibration.json", "scores.csv", "summary.json"):
-    (folder / name).write_text("{}")
+    shutil.copy(pathlib.Path(__file__).with_name(name), folder)
 """
+CLASSES = "RV", "MYO", "LV"
+SPEC = run_folder.RunSpec(
+    "acdc", CLASSES, preprocess.Settings(4, 32, 2.0), ("patient001",), (), ("patient011",)
+)
+RECORD = {"choice": "none", "kind": "none", "volumes": None}
 
 
 @pytest.fixture
@@ -36,6 +48,12 @@ def scripts(tmp_path, monkeypatch):
     """Stand-ins for the two commands: training notes its call and fails for svls."""
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "evaluate.py").write_text(EVALUATE)
+    (tmp_path / "scores.csv").touch()
+    split = dataclasses.asdict(SPEC) | {"hash": SPEC.hash}
+    none = calibration_record.to_json(calibration.identity(4))
+    summary = {"calibration": {"map": none}}
+    for name, content in ("split", split), ("summary", summary), ("calibration", RECORD):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
     monkeypatch.setattr(grid_jobs, "TRAIN", (str(tmp_path / "train.py"),))
     monkeypatch.setattr(grid_jobs, "EVALUATE", (str(tmp_path / "evaluate.py"),))
     return tmp_path
@@ -98,16 +116,49 @@ def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     execution.execute_all(
         make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"])
     )
-    same = make_jobs(
-        scripts, ["da"], others=["--steps=100", "--learning_rate=0.001", "--data_dir=d"]
-    )
+    same = make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=0.001"])
     assert execution.execute_all(same) == {}
     other = make_jobs(scripts, ["da"], others=["--steps=2000"])
     assert execution.execute_all(other) == {other[0].folder: "made with --steps=100, not 2000"}
     apart = make_jobs(scripts, ["da"], others=["--steps", "2000"])
     assert grid_jobs.mistaken(apart) == execution.execute_all(other)
-    sized = make_jobs(scripts, ["da"], others=["--size=96"])
-    assert grid_jobs.mistaken(sized) == {sized[0].folder: "made with --size=none, not 96"}
+    for size in "96", "32,48":
+        sized = make_jobs(scripts, ["da"], others=[f"--size={size}"])
+        assert grid_jobs.mistaken(sized) == {
+            sized[0].folder: f"made with --size=32,32, not {size}"
+        }
+    own = make_jobs(scripts, ["da"], others=["--size=32", "--pixel_mm=2", "--labels=first"])
+    assert grid_jobs.mistaken(own) == {}
+
+
+def test_results_of_another_data_folder_are_not_taken_for_finished(scripts, acdc):
+    execution.execute_all(make_jobs(scripts, ["da"]))
+    jobs = make_jobs(scripts, ["da"], others=[f"--data_dir={acdc}"])
+    assert grid_jobs.mistaken(jobs) == {}
+    other = shutil.copytree(acdc, scripts / "other")
+    shutil.rmtree(other / "testing/patient011")
+    (jobs,) = make_jobs(scripts, ["da"], others=[f"--data_dir={other}"])
+    found = grid_jobs.mistaken([jobs])[jobs.folder]
+    assert found == f"{other}: test subject patient011 of the split is not here"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"kind": "beta", "choice": "beta"}, {"volumes": {"coverage": 0.9, "classes": {}}}],
+)
+def test_a_run_that_was_scored_with_another_calibration_is_not_finished(scripts, record):
+    (job,) = make_jobs(scripts, ["da"])
+    execution.execute_all([job])
+    assert job.finished
+    weights, bias = np.eye(8, 4).tolist(), [0.5] * 4
+    record = RECORD | {"weights": weights, "bias": bias} | record
+    rule = {field: 1.0 for field in volumes.Rule._fields}
+    if record["volumes"]:
+        record["volumes"]["classes"] = dict.fromkeys(CLASSES, rule)
+    (job.folder / "calibration.json").write_text(json.dumps(record))
+    assert not job.finished
+    (job.folder / "calibration.json").write_text("[]")
+    assert not job.finished
 
 
 @pytest.mark.parametrize(
@@ -123,14 +174,13 @@ def test_a_run_that_was_exported_again_has_the_calibration_of_then(
 ):
     jobs = [make_jobs(scripts, ["da"], others=[f"--{name}={value}"]) for value in (first, then)]
     execution.execute_all(jobs[0])
-    record = json.dumps({"choice": "none", "volumes": volumes})
     path = jobs[0][0].folder / "calibration.json"
-    path.write_text(record)
+    if volumes:
+        volumes |= {"classes": {}}
+    path.write_text(json.dumps(RECORD | {"volumes": volumes}))
     assert grid_jobs.mistaken(jobs[1]) == {}
     expected = {path.parent: f"made with --{name}={then}, not {first}"}
     assert grid_jobs.mistaken(jobs[0]) == expected
-    path.write_text("[]")  # of no version: flags.txt it is
-    assert grid_jobs.mistaken(jobs[0]) == {}
 
 
 def test_named_arguments_are_read_in_every_form():

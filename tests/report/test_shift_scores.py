@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from report_runs import kept_figures, write_run
+from report_runs import annotate, kept_figures, write_run
 
 from bwcr_tf.report import scored_runs, shift_scores
 from bwcr_tf.system.errors import DataError
@@ -99,6 +99,20 @@ def test_shifted_scores_after_another_map_than_the_run_s_are_left_out(tmp_path, 
         "by another map than its others; left out, until evaluate.py --shift=noise:2 "
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("human", [True, False])
+def test_scores_against_annotators_are_shown_where_there_are_some(tmp_path, figures, human):
+    folder = write_run(tmp_path, "da", 1, [0.2] * 3)
+    annotate(folder, [0.1] * 3, human)
+    path = write_shift(folder, "noise", 1, 0.6, 0.3) / "summary.json"
+    for each in (path, folder / "summary.json"):
+        summary = json.loads(each.read_text())
+        of_one = {"all": {"ece": {"mean": 0.24}}}
+        summary["annotators"] = {"scores": of_one, "human": of_one if human else {}}
+        each.write_text(json.dumps(summary))
+    measures = [row[1] for row in blocks(tmp_path)[1].rows]
+    assert ("ECE against the annotators" in measures) == human
 
 
 def test_a_run_without_shifts_has_no_such_section_and_a_broken_summary_is_named(tmp_path):
