@@ -73,6 +73,8 @@ def _classes(path, values):
         raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
     if not all(name.strip() for name in names[1:]):
         raise DataError(f"{path}: a label without a name; expected the name of a structure")
+    if odd := [name for name in names if re.search(r"[\0-\x1f|\ud800-\udfff]", name)]:
+        raise DataError(f"{path}: label {odd[0]!r}; expected a name of one line, without |")
     if taken := {"all", "mean"} & set(names[1:]):
         raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
     columns = {f"{name}_{end}" for name in names[1:] for end in ("calibrated", "low", "high")}

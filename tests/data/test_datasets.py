@@ -144,6 +144,11 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
         ({"regions_class_order": [1]}, "regions.*softmax"),
         ({"labels": {"background": 0, "all": 1}}, "'all'; expected the name"),
         ({"labels": {"background": 0, " ": 1}}, "without a name"),
+        (
+            {"labels": {"background": 0, "a\nb": 1}},
+            r"label 'a\\nb'; expected a name of one line",
+        ),
+        ({"labels": {"background": 0, "a|b": 1}}, "label 'a|b'; expected a name of one line"),
         ({"labels": {"background": 0, "a": 1, "a_low": 2}}, "'a_low'; .* is a column of 'a'"),
     ],
 )
