@@ -47,6 +47,9 @@ def lines(ours, others):
     Raises:
       DataError: they have no volume of a run in common.
     """
+    common = ours["dice"].keys() & others["dice"].keys()
+    subjects, runs = {key[0] for key in common}, sorted({key[2] for key in common})
+    yield f"{len(subjects)} subjects, {', '.join(runs)}"
     yield f"{'':8}{'A':>8}{'B':>8}{'A - B':>8}   [95 %]            p"
     for metric in METRICS:
         one, other = ours[metric], others[metric]

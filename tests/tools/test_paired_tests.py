@@ -24,7 +24,10 @@ def test_a_subject_counts_once_and_only_in_runs_and_volumes_that_both_have(tmp_p
     write(tmp_path / "A/run2", {("a", "ED"): 0.0})
     write(tmp_path / "B/run1", others | {("d", "ED"): 0.0}, "other.csv")
     found = paired_tests.scores(tmp_path / "A", "scores.csv")
-    line = list(paired_tests.lines(found, paired_tests.scores(tmp_path / "B", "other.csv")))[1]
+    counts, _, line, *_ = paired_tests.lines(
+        found, paired_tests.scores(tmp_path / "B", "other.csv")
+    )
+    assert counts == "3 subjects, run1"
     # a: (0.2 + 0) / 2, b: 0.2, c: 0.3; of 2^3 flips of signs, two are as far from 0
     assert line.split() == ["dice", "70.00", "50.00", "+20.00", "[+10.00,", "+30.00]", "0.2500"]
 
