@@ -94,9 +94,10 @@ def _load_run(folder):
             raise ValueError("no scores in summary.json")
         tables = [_rows(folder / name, spec) for name in run_checks.FILES.values()]
         tables += [validations.read(folder / "validation.csv")]
-        summary = _up_to_date(folder, spec, summary)
-        if "scores_calibrated" not in summary or _uncalibrated(summary):
+        old = _outdated(folder, spec, summary)
+        if "scores_calibrated" in old or _uncalibrated(summary):
             tables[1] = []
+        summary = {key: value for key, value in summary.items() if key not in old}
         scale = float(flags["consistency_scale"])
         return Run(*name, scale, flags, spec, summary, *tables, folder)
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -104,17 +105,17 @@ def _load_run(folder):
         raise DataError(f"{folder}: not a complete run ({reason})") from error
 
 
-def _up_to_date(folder, spec, summary):
-    """A summary.json without what is of another calibration than the run's, of which it warns."""
+def _outdated(folder, spec, summary):
+    """The keys of a summary.json of another calibration than the run's, of which it warns."""
     if not calibration_record.finished(folder):  # as where only scores are kept
-        return summary
+        return ()
     old = calibration_record.outdated(folder, spec.settings.num_classes, summary)
     if old:
         errors.warn(
             f"{folder}: exported with another calibration after it was scored; "
             f"{' and '.join(old[-2:])} of summary.json are left out, until evaluate.py is run again"
         )
-    return {key: value for key, value in summary.items() if key not in old}
+    return old
 
 
 def _uncalibrated(summary):
