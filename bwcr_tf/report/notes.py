@@ -8,7 +8,16 @@ from bwcr_tf.report import published, run_scores
 def runs(rows):
     """What {name: Runs} are the means of, and which names have fewer runs than others."""
     counts = {name: len(found) for name, found in rows.items()}
-    return f"Per cent, mean ± sd over volumes and {counted(counts)}"
+    return f"Per cent, mean ± sd over volumes and {counted(counts)}{_numbers(rows)}"
+
+
+def _numbers(rows):
+    """Which runs those of {name: Runs} are, where as many are not the same; starts with a space."""
+    numbers = {name: tuple(sorted(run.number for run in found)) for name, found in rows.items()}
+    if len({*numbers.values()}) == len({*map(len, numbers.values())}):
+        return ""
+    listed = (f"{name} {', '.join(some)}" for name, some in numbers.items())
+    return f" Runs: {'; '.join(listed)}."
 
 
 def counted(counts):

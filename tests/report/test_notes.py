@@ -1,3 +1,5 @@
+import types
+
 from report_runs import annotate, write_runs
 
 from bwcr_tf.evaluation import scores
@@ -37,6 +39,18 @@ def test_the_notes_of_tables_count_the_values_that_are_in_no_mean(tmp_path):
     assert "mean: TACE (no pixel" in note and "): BWCR 1 of 6." in note
     del methods["DA"]
     assert "Undefined" not in tables.main_table("acdc", methods["CR"]).note
+
+
+def test_runs_are_named_where_as_many_are_not_the_same():
+    def runs(*numbers):
+        return [types.SimpleNamespace(number=number) for number in numbers]
+
+    said = "Per cent, mean ± sd over volumes and 3 run(s)."
+    assert notes.runs({"a": runs("1", "2", "3"), "b": runs("3", "1", "2")}) == said
+    fewer = f"{said} Fewer runs: b: 1."
+    assert notes.runs({"a": runs("1", "2", "3"), "b": runs("1")}) == fewer
+    other = f"{said} Runs: a 1, 2, 3; b 1, 2, 4."
+    assert notes.runs({"a": runs("1", "2", "3"), "b": runs("1", "2", "4")}) == other
 
 
 def test_what_is_undefined_alike_is_said_once(tmp_path):
