@@ -12,15 +12,9 @@ from bwcr_tf.report import (
     tables,
 )
 
-_PER_MILLE = {
-    column: scores.METRICS[column]._replace(
-        title=f"{scores.METRICS[column].title}×10³", factor=1000, decimals=1
-    )
-    for column in ("nll", "brier")
-}
 _ECE, _TACE, _DICE = (scores.METRICS[column] for column in ("ece", "tace", "dice"))
-TESTED = [_ECE, _TACE, *_PER_MILLE.values(), _DICE]
-_RANKED = {"ECE": _ECE, "TACE": _TACE, "NLL": _PER_MILLE["nll"]}
+TESTED = [_ECE, _TACE, *run_scores.PER_MILLE.values(), _DICE]
+_RANKED = {"ECE": _ECE, "TACE": _TACE, "NLL": run_scores.PER_MILLE["nll"]}
 SHOWN = [*TESTED, *scores.VOLUME_METRICS.values()]
 POOLED = {"Pooled error": "pooled_error", "Error where they disagree": "disagreed"}
 HUMAN = "One annotator"
@@ -40,43 +34,21 @@ def make_blocks(found, root, folder):
     blocks = []
     for setting, methods in settings(found).items():
         blocks += [f"### Against the annotators: {setting}", score_table(setting, methods)]
-        blocks += test_tables(setting, methods, "annotators", "")
-        if last := having_last(methods):
+        against = " against the annotators"
+        how = "BWCR", methods, "annotators", TESTED
+        blocks += tables.test_tables(f"{against}, {setting}", *how)
+        if last := run_scores.having("annotators_last", methods):
             kinds = "annotators", "annotators_last"
             title = f"{setting}, against the annotators"
             blocks.append(supplementary_tables.selection_table(title, last, TESTED, kinds))
-            blocks += test_tables(setting, last, "annotators_last", " at the last step")
+            how = "BWCR", last, "annotators_last", TESTED
+            blocks += tables.test_tables(f"{against} at the last step, {setting}", *how)
         blocks += [
             curves.reliability_of_fractions(folder, setting, methods),
             curves.by_agreement(folder, setting, methods),
             *network_figures.annotated_cases(folder, setting, methods, root),
         ]
     return ["## Against the annotators", *blocks] if blocks else []
-
-
-def having_last(methods):
-    """Those of {method: Runs} whose runs are all scored with the averages of the last step."""
-    return {m: found for m, found in methods.items() if all(r.annotators_last for r in found)}
-
-
-def test_tables(setting, methods, rows, when):
-    """The table of tests of BWCR against all others, if there are both: [] or [Table]."""
-    found = differences(methods, rows)
-    title = f"Tests against the annotators{when}, {setting}"
-    return [tables.test_table(title, found, TESTED)] if found else []
-
-
-def differences(methods, rows="annotators"):
-    """{`BWCR − ...`: differences by subject of the TESTED metrics} for all other methods.
-
-    `rows` is the table of a Run that has the scores.
-    """
-    return {
-        f"{ours} − {name}": run_scores.differences(
-            methods[ours], methods[name], (rows, rows), TESTED
-        )
-        for ours, name in tables.pairs("BWCR", methods)
-    }
 
 
 def score_table(setting, methods):
@@ -128,7 +100,7 @@ def _human(found, metric):
 def verdicts(found):
     """Is BWCR nearer to what the annotators say? A line for each setting."""
     for setting, methods in settings(found).items():
-        tests = differences(methods)
+        tests = tables.tests("BWCR", methods, "annotators", TESTED).get("BWCR")
         if not tests:
             continue
         line = f"**{setting}, against the annotators.** "
@@ -138,7 +110,7 @@ def verdicts(found):
                 f"BWCR's ECE against the fractions minus DA's is {tables.interval(ece)} points, "
                 f"at a Dice difference of {tables.interval(dice)}. "
             )
-        others = [name for _, name in tables.pairs("BWCR", methods)]
+        others = [name for ours, name in tables.pairs("BWCR", methods) if ours == "BWCR"]
         yield line + ranking(others, tests.values())
 
 

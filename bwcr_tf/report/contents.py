@@ -84,20 +84,18 @@ def test_tables(setting, methods):
     """BWCR against all others, CR against the rest, and BWCR against all calibrated."""
     pairs = tables.pairs("BWCR", methods)
     own = {"BWCR", *(ours for ours, _ in pairs)}
-    of_cr = [pair for pair in tables.pairs("CR", methods) if pair[1] not in own]
-    tests = {
-        title: {
-            f"{ours} − {name}": run_scores.differences(methods[ours], methods[name])
-            for ours, name in some
-        }
-        for title, some in (("Tests", pairs), ("Tests of CR", of_cr))
-    }
+    last = run_scores.having("last", methods)
+    rest = {name: found for name, found in methods.items() if name not in own}
+    blocks = tables.test_tables(f", {setting}", "BWCR", methods)
+    blocks += tables.test_tables(f" at the last step, {setting}", "BWCR", last, "last")
+    blocks += tables.test_tables(f", {setting}", "CR", rest)
     ours_too = pairs + [(name, name) for name in methods if name in own]
-    tests["Tests against post-hoc calibration"] = {
+    calibrated = {
         f"{ours} − ({name} calibrated)": run_scores.differences(
             methods[ours], methods[name], ("rows", "calibrated")
         )
         for ours, name in sorted(ours_too, key=lambda pair: [*methods].index(pair[1]))
         if all(run.calibrated for run in methods[name])
     }
-    return [tables.test_table(f"{t}, {setting}", rows) for t, rows in tests.items() if rows]
+    title = f"Tests against post-hoc calibration, {setting}"
+    return blocks + ([tables.test_table(title, calibrated)] if calibrated else [])

@@ -4,7 +4,14 @@ from bwcr_tf.evaluation import scores, significance
 from bwcr_tf.report import published
 
 MAIN = [scores.METRICS[name] for name in ("dice", "ece", "tace_paper", "tace")]  # Tables 1, 2
+PER_MILLE = {
+    column: scores.METRICS[column]._replace(
+        title=f"{scores.METRICS[column].title}×10³", factor=1000, decimals=1
+    )
+    for column in ("nll", "brier")
+}
 TESTED = [metric for metric in MAIN if metric.title in published.METRICS]  # TACE as TACE×10
+TESTED += [PER_MILLE["nll"]]
 
 
 def average(found, *keys):
@@ -19,6 +26,11 @@ def number(summary, *keys):
     return summary
 
 
+def having(rows, methods):
+    """Those of {method: Runs} whose runs all have the table of scores `rows`."""
+    return {m: found for m, found in methods.items() if all(getattr(r, rows) for r in found)}
+
+
 def by_volume(found, column, rows="rows"):
     """{(subject, volume, run): score of all structures} of a column of a table of each Run."""
     return {
@@ -30,7 +42,7 @@ def by_volume(found, column, rows="rows"):
 
 
 def differences(found, reference, tables=("rows", "rows"), metrics=TESTED):
-    """{title of a metric: differences by subject [N]} in points, `found` minus `reference`.
+    """{title of a metric: differences by subject [N]} in its units, `found` minus `reference`.
 
     `tables` are the tables of scores that count of either.
     """

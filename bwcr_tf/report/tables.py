@@ -110,6 +110,24 @@ def pairs(ours, methods):
     return [(our, name) for our, name in found if numbers[our] & numbers[name]]
 
 
+def tests(ours, methods, rows="rows", metrics=run_scores.TESTED):
+    """{ours: {`ours − other`: differences by subject}} of the network and of each ensemble.
+
+    `rows` is the table of scores of a Run that counts.
+    """
+    found = {}
+    for our, name in pairs(ours, methods):
+        row = run_scores.differences(methods[our], methods[name], (rows, rows), metrics)
+        found.setdefault(our, {})[f"{our} − {name}"] = row
+    return found
+
+
+def test_tables(title, ours, methods, rows="rows", metrics=run_scores.TESTED):
+    """A table of each of the `tests`, which is a family of its own: `Tests of BWCR` + title."""
+    found = tests(ours, methods, rows, metrics)
+    return [test_table(f"Tests of {our}{title}", some, metrics) for our, some in found.items()]
+
+
 def test_table(title, found, metrics=run_scores.TESTED):
     """Tests of {what is compared: its `differences`}, Holm's family being a metric's rows."""
     columns = [["difference in points", *found]]

@@ -1,7 +1,7 @@
 import numpy as np
 from report_runs import annotate, write_run, write_runs
 
-from bwcr_tf.report import against_annotators, contents, page, scored_runs
+from bwcr_tf.report import against_annotators, contents, page, scored_runs, tables
 
 
 def annotated_runs(tmp_path):
@@ -45,7 +45,7 @@ def test_the_note_says_how_many_volumes_have_several_annotators(tmp_path):
 
 def test_differences_are_those_of_the_scores_against_the_annotators(tmp_path):
     (methods,) = against_annotators.settings(annotated_runs(tmp_path)).values()
-    found = against_annotators.differences(methods)
+    found = tables.tests("BWCR", methods, "annotators", against_annotators.TESTED)["BWCR"]
     assert list(found) == ["BWCR − DA", "BWCR − Label smoothing"]
     np.testing.assert_allclose(found["BWCR − DA"]["ECE"], [-14, -14])
     np.testing.assert_allclose(found["BWCR − Label smoothing"]["ECE"], [-25, -30])
@@ -77,7 +77,7 @@ def test_the_last_step_is_tested_by_its_own_scores(tmp_path):
         (run.folder / "scores_annotators_last.csv").write_text(text)
     blocks = against_annotators.make_blocks(scored_runs.load(tmp_path), tmp_path, tmp_path)
     titled = {block.title: block for block in blocks if isinstance(block, page.Table)}
-    title = "Tests against the annotators at the last step, acdc, 5 training subjects"
+    title = "Tests of BWCR against the annotators at the last step, acdc, 5 training subjects"
     row = titled[title].rows[0]
     # of subject a: BWCR 25, 25, 25, 22, DA 25, 30, 30, 40; of subject b: BWCR 25, DA 25 and 30
     a = np.mean([25 - 25, 25 - 30, 25 - 30, 22 - 40])

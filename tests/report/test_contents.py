@@ -53,3 +53,20 @@ def test_a_temperature_of_1_is_no_scaling(tmp_path):
     assert {row[0] for row in found[-1].rows} == {
         f"BWCR − ({m} calibrated)" for m in ("CR", "MLS")
     }
+
+
+def test_the_last_step_is_tested_where_both_runs_are_scored_with_it(tmp_path):
+    for method, ece, of_last in ("da", 0.3, 0.5), ("cr", 0.2, 0.1), ("bwcr", 0.1, 0.2):
+        folder = write_run(tmp_path, method, 1, [ece] * 3)
+        if method != "cr":
+            text = (folder / "scores.csv").read_text().replace(f",,{ece},", f",,{of_last},")
+            (folder / "scores_last.csv").write_text(text)
+    found = contents.test_tables("x", scored_runs.group(scored_runs.load(tmp_path), "label"))
+    shown = {
+        table.title: [(row[0], row[4].split(" ")[0]) for row in table.rows] for table in found
+    }
+    assert shown == {
+        "Tests of BWCR, x": [("BWCR − DA", "−20.0"), ("BWCR − CR", "−10.0")],
+        "Tests of BWCR at the last step, x": [("BWCR − DA", "−30.0")],
+        "Tests of CR, x": [("CR − DA", "−10.0")],
+    }

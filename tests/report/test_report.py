@@ -16,7 +16,7 @@ def test_command_writes_a_page_that_needs_no_other_file(tmp_path):
     links = re.findall(r"\]\((.+?\.png)\)", text)
     assert len(links) == page.count("<img") == 5  # Fig. 1, 2, 3, reliability, distance
     assert all((output / link).exists() for link in links)
-    for words in ("Table 2, acdc", "Table 1, acdc", "Tests, acdc"):
+    for words in ("Table 2, acdc", "Table 1, acdc", "Tests of BWCR, acdc"):
         assert words in page and words in text
     assert "| CR − DA | +0.0 [+0.0, +0.0] | 1.0000 | 1.0000 | −4.8 [−7.5, −2.0] |" in text
     assert "BWCR minus DA: Dice +0.0 [+0.0, +0.0]; ECE −10.0 [−15.0, −5.0]" in text

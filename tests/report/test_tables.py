@@ -60,6 +60,22 @@ def test_ensembles_are_compared_with_ensembles_of_as_many_members(tmp_path):
     assert tables.pairs("BWCR", methods) == []
 
 
+def test_holm_corrects_networks_and_ensembles_apart(tmp_path):
+    for method, ece in {"da": 0.3, "cr": 0.2, "bwcr": 0.1, "dax3": 0.2, "bwcrx3": 0.1}.items():
+        write_run(tmp_path, method, 1, [ece] * 3)
+    methods = scored_runs.group(scored_runs.load(tmp_path), "label")
+    networks, ensembles = tables.test_tables(", x", "BWCR", methods)
+    assert (networks.title, ensembles.title) == ("Tests of BWCR, x", "Tests of BWCR × 3, x")
+    assert [row[0] for row in networks.rows] == ["BWCR − DA", "BWCR − CR"]
+    assert [row[0] for row in ensembles.rows] == ["BWCR × 3 − DA × 3"]
+    # of two subjects who differ alike, two of the four flips of signs are as extreme
+    assert [row[4:7] for row in networks.rows] == [
+        ["−20.0 [−20.0, −20.0]", "0.5000", "1.0000"],
+        ["−10.0 [−10.0, −10.0]", "0.5000", "1.0000"],
+    ]
+    assert ensembles.rows[0][4:7] == ["−10.0 [−10.0, −10.0]", "0.5000", "0.5000"]
+
+
 def test_of_equal_means_that_of_the_lower_sd_is_in_bold():
     cells = [("a", 5.0, 2.0), ("b", 5.0, 1.0), ("c", 6.0, 9.0), ("", math.nan, 0.0)]
     assert tables.best_in_bold(cells, -1) == ["a", "**b**", "c", ""]
@@ -105,11 +121,13 @@ def test_tests_mark_what_bwcr_is_better_in_after_holm():
     titles = [metric.title for metric in run_scores.TESTED]
     draw = np.random.default_rng(0).normal(size=(2, 20))
     low, none = -3 + draw[0], draw[1] - draw[1].mean()
-    found = {"x": dict(zip(titles, (low, low, none), strict=True))}
-    found["y"] = dict(zip(titles, (-low, none, low), strict=True))
+    found = {"x": dict(zip(titles, (low, low, none, low), strict=True))}
+    found["y"] = dict(zip(titles, (-low, none, low, none), strict=True))
     x, y = tables.test_table("title", found).rows
     assert x[1].startswith("−") and y[1].startswith("**+")  # a higher Dice is better
     assert x[4].startswith("**−") and not y[4].startswith("**")
+    assert tables.test_table("title", found).header[10] == "NLL×10³ [95 %]"
+    assert x[10].startswith("**−") and not y[10].startswith("**")
     assert (x[5], x[6]) == ("0.0001", "0.0002")
     assert y[5] == y[6] == "1.0000"
     alike, none = np.full(6, -1.0), np.array([-1.0, 1, -1, 1, -1, 1])
