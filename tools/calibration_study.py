@@ -29,6 +29,7 @@ from bwcr_tf.evaluation import (
     significance,
     truth,
 )
+from bwcr_tf.system import command
 from bwcr_tf.training import checkpoints, labels, run_folder
 
 KINDS = tuple(calibration.PARAMETERS)
@@ -190,9 +191,12 @@ def main():
     parser.add_argument("--data_dir")
     parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
+    if arguments.draws and not arguments.unused:
+        parser.error("--draws: of how many subjects? --unused=N says so")
     for folder in map(pathlib.Path, arguments.runs):
         (draws if arguments.draws else study)(folder, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

@@ -17,6 +17,8 @@ from bwcr_tf import metrics
 from bwcr_tf.data import grids, scans
 from bwcr_tf.evaluation import significance
 from bwcr_tf.predict import segmentation
+from bwcr_tf.system import command
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 
 ORIENTATIONS = ("RAS", "PIR", "ASL")
@@ -69,6 +71,8 @@ def main():
     options = parser.parse_args()
     model = segmentation.load(options.model)
     paths = sorted(options.scans.rglob(options.pattern))
+    if not paths:
+        raise DataError(f"{options.scans}: no {options.pattern} in it or below")
     chosen = np.random.default_rng(0).permutation(len(paths))[: options.count]
     plain = dataclasses.replace(model.settings, n4_shrink=0)
     models = {"as it is": model, "without N4": dataclasses.replace(model, settings=plain)}
@@ -86,4 +90,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

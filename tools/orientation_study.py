@@ -21,6 +21,7 @@ from bwcr_tf import metrics
 from bwcr_tf.data import cache, scans
 from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import orientation, segmentation
+from bwcr_tf.system import command
 from bwcr_tf.training import checkpoints, run_folder
 
 
@@ -115,4 +116,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

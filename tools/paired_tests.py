@@ -13,10 +13,10 @@ scans made worse (--file=shifts/noise-5/scores.csv).
 import argparse
 import math
 import pathlib
-import sys
 
 from bwcr_tf.evaluation import scores as score_tables
 from bwcr_tf.evaluation import significance
+from bwcr_tf.system import command
 from bwcr_tf.system.errors import DataError
 
 METRICS = ("dice", "ece", "ece_all", "tace", "nll", "brier")
@@ -79,13 +79,11 @@ def main():
     parser.add_argument("--file", default="scores.csv", help="of A's runs")
     parser.add_argument("--against", help="of B's runs; as of A's if it is not given")
     arguments = parser.parse_args()
-    try:
-        ours = scores(arguments.a, arguments.file)
-        for line in lines(ours, scores(arguments.b, arguments.against or arguments.file)):
-            print(line)
-    except DataError as error:
-        sys.exit(str(error))
+    ours = scores(arguments.a, arguments.file)
+    for line in lines(ours, scores(arguments.b, arguments.against or arguments.file)):
+        print(line)
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

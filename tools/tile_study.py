@@ -11,6 +11,7 @@ import pathlib
 
 from bwcr_tf.data import cache
 from bwcr_tf.evaluation import calibration_record, inference, tile_choice
+from bwcr_tf.system import command
 from bwcr_tf.training import checkpoints, run_folder, training_data
 
 
@@ -59,4 +60,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

@@ -3,11 +3,12 @@
     PYTHONPATH=. python tools/volume_study.py RUN ... [--calibration=KIND] [--unused=N] [--draws=R]
 
 For each run and structure, a row for each set of calibration subjects: the run's validation
-subjects, and N others that the run never saw (of --draws draws, the mean); training subjects choose
-the kind of interval. Beside them, from the voxels of p > 0.975 to those of p > 0.025; and, of many
-annotators, `relative` around the mean volume of all but the first: what people could. Errors are
-mean absolute relative ones against annotator 1 (of --labels=sample|mean, the mean of all); held is
-the share of subjects all of whose volumes are inside, annotators that of all annotators' volumes.
+subjects, and N others that the run never saw (of --draws draws from --pool of them, the mean);
+training subjects choose the kind of interval. Beside them, from the voxels of p > 0.975 to those of
+p > 0.025; and, of many annotators, `relative` around the mean volume of all but the first: what
+people could. Errors are mean absolute relative ones against annotator 1 (of --labels=sample|mean,
+the mean of all); held is the share of subjects all of whose volumes are inside, annotators that of
+all annotators' volumes.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from bwcr_tf.evaluation import (
     volume_scores,
     volumes,
 )
+from bwcr_tf.system import command
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, labels, run_folder, training_data
 
 HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
@@ -48,6 +51,10 @@ def cases_of(folder, arguments):
     own = {*spec.training, *spec.validation, *spec.test}
     pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in own]
     pool = random.Random(0).sample(pool, min(arguments.pool, len(pool)))
+    if len(pool) < arguments.unused:
+        raise DataError(
+            f"{folder}: {len(pool)} unused subjects to draw from; expected {arguments.unused}"
+        )
     parts = ("training", "validation", "test")
     subjects = {part: spec.subjects(part, directory) for part in parts}
     subjects["training"] = subjects["training"][:20]  # as export.labelled
@@ -167,7 +174,8 @@ def study(folder, arguments):
         drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
     before = earlier(predict, spec, cases["test"], frequencies)
     several = all(len(case.other_label_maps) for case in cases["test"])
-    people = ceiling(cases["test"], spec.classes, arguments) if several else {}
+    enough = len(spec.test) > arguments.unused
+    people = ceiling(cases["test"], spec.classes, arguments) if several and enough else {}
     print(f"\n{folder}: {len(spec.test)} test subjects, calibration {arguments.calibration}")
     print(f"structure, calibrated on | {' | '.join(HEADS)}")
     for name in spec.classes:
@@ -186,7 +194,7 @@ def main():
     parser.add_argument("--calibration", default="none")
     parser.add_argument("--coverage", type=float, default=0.9)
     parser.add_argument("--unused", type=int, default=20)
-    parser.add_argument("--pool", type=int, default=100, help="unused subjects to draw from")
+    parser.add_argument("--pool", type=int, default=100)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--data_dir")
     parser.add_argument("--cache_dir")
@@ -196,4 +204,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with command.errors_in_one_line():
+        main()

@@ -1,5 +1,6 @@
 """How every command ends: in one line where it cannot continue."""
 
+import contextlib
 import errno
 import math
 import signal
@@ -20,8 +21,15 @@ def run(main, again="the same command resumes", parse=None):
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
 
     logging.set_verbosity(logging.WARNING)
-    try:
+    with errors_in_one_line(again):
         app.run(main, flags_parser=parse or _parse_flags)
+
+
+@contextlib.contextmanager
+def errors_in_one_line(again="run it again"):
+    """Ends the process with one line, and not with 0, where the block meets a foreseen error."""
+    try:
+        yield
     except (DataError, flags.Error) as error:
         line = " ".join(str(error).split())  # a file's name may have a line break
         sys.exit(f"error: {line}")
