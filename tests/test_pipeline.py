@@ -4,6 +4,7 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from bwcr_tf import affine, intensity, pipeline
 from bwcr_tf.methods import METHODS
@@ -125,6 +126,15 @@ def test_every_epoch_shows_each_slice_once_in_another_order():
     for epoch in (index[:10], index[10:]):
         np.testing.assert_array_equal(np.sort(epoch), np.arange(10))
     assert np.any(index[:10] != index[10:])
+
+
+@pytest.mark.parametrize("seed", [0, 1000, 2000, 3000])  # of run 0, 1, ... of `train.py`
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_no_epoch_has_the_slices_in_their_order(epoch, seed):
+    count = 95
+    order = pipeline.slice_indices(tf.constant(epoch, tf.int64), count, count, seed).numpy()
+    assert np.sum(order == np.arange(count)) <= 6  # of a random order, one is expected to be
+    assert abs(stats.spearmanr(order, np.arange(count)).statistic) < 0.4  # its sd is 0.1
 
 
 def test_stored_matrix_inverts_the_view(monkeypatch):
