@@ -11,7 +11,7 @@ import tensorflow as tf
 from bwcr_tf.boundary import grid_scale
 
 # T_psi of the paper (Sec. 4), "the same parameter ranges as in [31]" (Zhang et al., TMI 2020).
-# Rotation, scale and translation follow the authors' code, which is narrower than [31] in scale.
+# All follow the authors' code, which is narrower than [31] in scale.
 RANGES = {
     "rotation_deg": (-20.0, 20.0),
     "translation": (-10.0, 10.0),  # px of the paper's grid

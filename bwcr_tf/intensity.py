@@ -7,8 +7,9 @@ import tensorflow as tf
 from bwcr_tf.boundary import grid_scale
 
 # (low, high) of each parameter and the value that changes nothing. Sources: Zhang et al., TMI
-# 2020 (BigAug; scale, shift and blur as there), its sharpening of 10-30 and noise of
-# 0.1-1.0 being meant for z-scored images; ours are what looks right on images in [0, 1].
+# 2020 (BigAug; scale, shift and blur as there); gamma and noise as in the authors' code, since
+# BigAug's gamma reaches 4.5, and its noise of 0.1-1.0 and sharpening of 10-30 are meant for
+# z-scored images. Our sharpening is what looks right on images in [0, 1].
 RANGES = {
     #              low   high  identity
     "gamma": (0.5, 2.0, 1.0),

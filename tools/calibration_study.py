@@ -175,10 +175,10 @@ def draws(folder, arguments):
     drawn = f"{arguments.draws} draws of {len(names)} of {len(subjects)} unused subjects"
     tenths = np.round(np.percentile(slopes, [10, 50, 90]), 2)
     print(f"\n{folder}: {drawn}: {shown}\n  10, 50, 90 % of one temperature's slopes: {tenths}")
-    print("  change on test subjects, where a map was accepted: mean, worst")
-    for i, (name, factor) in enumerate(SCORES.items()):
-        column = factor * np.array([change[i] for change in changes] or [0.0])
-        print(f"  {name:6}{column.mean():+.1f}, {column.max():+.1f}")
+    if changes:
+        print("  change on test subjects, where a map was accepted: mean, worst")
+        for (name, factor), column in zip(SCORES.items(), np.transpose(changes), strict=True):
+            print(f"  {name:6}{factor * column.mean():+.1f}, {factor * column.max():+.1f}")
 
 
 def main():

@@ -22,6 +22,7 @@ from bwcr_tf.data import cache, scans
 from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import orientation, segmentation
 from bwcr_tf.system import command
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, run_folder
 
 
@@ -96,6 +97,8 @@ def main():
     arguments = parser.parse_args()
     for folder in map(pathlib.Path, arguments.runs):
         spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+        if len({*spec.settings.shape}) > 1:
+            raise DataError(f"{folder}: a grid of {spec.settings.size}; expected a square")
         directory = arguments.data_dir or run_folder.data_dir(flags)
         subjects = spec.subjects("test", directory)[: arguments.subjects]
         kept = arguments.cache_dir or flags["cache_dir"]

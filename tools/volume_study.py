@@ -91,7 +91,7 @@ def measure(predict, spec, cases, test, frequencies, first, arguments):
     return volume_scores.summarize(rows, record["volumes"], spec.classes)["classes"]
 
 
-def earlier(predict, spec, test, frequencies):
+def earlier(predict, spec, test, frequencies, first):
     """{class: (coverage, of annotators, width in ml)} of p > 0.975 to p > 0.025, by the centre."""
     no_map = calibration.identity(len(spec.classes) + 1)
     scans = [volume_scans.scan(predict, case, no_map, frequencies) for case in test]
@@ -101,11 +101,14 @@ def earlier(predict, spec, test, frequencies):
         p = (scan.probabilities()[..., c] for scan in scans)
         ends = np.array([[(each > t).sum() for t in (0.975, 0.025)] for each in p])
         drawn = [scan.true_sizes()[:, c - 1] for scan in scans]
+        drawn = [
+            np.r_[d[0] if first else d.mean(), d] for d in drawn
+        ]  # the true size before all
         inside = [(low <= d) & (d <= high) for (low, high), d in zip(ends, drawn, strict=True)]
         held = significance.by_subject(subjects, [i[0] for i in inside], all)
         ml = np.ptp(ends, axis=1) * [scan.voxel_ml() for scan in scans]
         width = significance.by_subject(subjects, ml, np.mean).mean()
-        result[name] = held.mean(), np.mean([i.mean() for i in inside]), width
+        result[name] = held.mean(), np.mean([i[1:].mean() for i in inside]), width
     return result
 
 
@@ -172,7 +175,7 @@ def study(folder, arguments):
         some = [case for case in cases["unused"] if case.subject in names]
         parts = seen | {"calibration": some}
         drawn.append(run(dataclasses.replace(spec, calibration=names), cases=parts))
-    before = earlier(predict, spec, cases["test"], frequencies)
+    before = earlier(predict, spec, **fixed)
     several = all(len(case.other_label_maps) for case in cases["test"])
     enough = len(spec.test) > arguments.unused
     people = ceiling(cases["test"], spec.classes, arguments) if several and enough else {}
