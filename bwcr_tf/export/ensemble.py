@@ -8,6 +8,7 @@ out, and that of the ensemble is chosen by what the average does on subjects lef
 import hashlib
 import json
 import math
+import os
 import pathlib
 
 import keras
@@ -39,7 +40,8 @@ def find(run_dirs):
     flags = [run_folder.read_flags(folder) for folder in folders]
     check(folders, specs, flags)
     own_flags = shared_flags(folders, flags)
-    folder = folders[0].parent.parent / own_flags["method"] / "run1"
+    beside = os.path.normpath(folders[0] / ".." / "..")  # `run1` alone has no such parents
+    folder = pathlib.Path(beside, own_flags["method"], "run1")
     run_folder.claim(folder, own_flags, join(specs))
     write_network(folder, folders)
     if all(data := [training_data.read(member_folder) for member_folder in folders]):
@@ -75,7 +77,8 @@ def check(folders, specs, flags):
 def join(specs):
     """The RunSpec of an ensemble: whoever trained a member, trained it.
 
-    Validation and calibration subjects are those of any member on which none was trained.
+    Validation subjects are those of any member on whom none was trained, and calibration subjects
+    those on whom none was validated either.
     """
     first = specs[0]
     training, validation, calibration = (

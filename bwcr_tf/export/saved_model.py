@@ -40,7 +40,7 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     network = calibrated.calibrate(network, found)
     (folder / "model.onnx").unlink(missing_ok=True)  # which may have another map
     export(network, folder / "saved_model", description)
-    if is_new:  # only now: a kill before leaves the record of what was exported
+    if is_new:  # only now: a kill while it is written leaves the record of what was exported
         calibration_record.save(folder, record)
     model_card.write(folder)
     return record, network

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 
 import keras
 import numpy as np
@@ -134,6 +136,17 @@ def test_runs_that_are_there_twice_or_not_trained_are_refused(runs):
     (runs[1] / "calibration.json").unlink()
     with pytest.raises(DataError, match="not trained to the end"):
         ensemble.find(text(runs))
+
+
+@pytest.mark.parametrize("place, up", [(".", ".."), ("run1", "../..")])
+def test_an_ensemble_lies_beside_its_first_member_wherever_one_stands(
+    place, up, runs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(runs[0].parent / place)
+    names = [os.path.relpath(run) for run in runs]
+    folder = ensemble.find(text(names))
+    assert folder == pathlib.Path(up, "dax2/run1")
+    assert folder.resolve() == tmp_path / "acdc/ntr2/dax2/run1"
 
 
 def test_folder_of_an_ensemble_is_of_its_members_alone(runs, networks, tmp_path):
