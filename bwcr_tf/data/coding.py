@@ -25,7 +25,7 @@ def read_codes(path):
       DataError: not of this form, a class that is no label, or a code whose check digit is wrong.
     """
     try:
-        info = json.loads(path.read_text("utf-8"))
+        info = json.loads(path.read_text("utf-8-sig"))
         entries, labels = info.get("codes", {}).items(), dict(info.get("labels", {}))
     except FileNotFoundError:
         return {}

@@ -25,7 +25,7 @@ def read(path):
       DataError: not of this form, or of labels that a softmax cannot tell apart.
     """
     try:
-        info = json.loads(path.read_text("utf-8"))
+        info = json.loads(path.read_text("utf-8-sig"))
         labels = info["labels"].items()
         regions = "regions_class_order" in info or any(isinstance(v, list) for _, v in labels)
         values = {} if regions else {name: int(str(value)) for name, value in labels}
@@ -73,8 +73,10 @@ def _classes(path, values):
         raise DataError(f"{path}: label 'ignore' is {found}; expected the last value")
     if not all(name.strip() for name in names[1:]):
         raise DataError(f"{path}: a label without a name; expected the name of a structure")
-    if odd := [name for name in names if re.search(r"[\0-\x1f|\ud800-\udfff]", name)]:
-        raise DataError(f"{path}: label {odd[0]!r}; expected a name of one line, without |")
+    if odd := [name for name in names if re.search(r"[\0-\x1f|\\\ud800-\udfff]", name)]:
+        raise DataError(
+            f"{path}: label {odd[0]!r}; expected a name of one line, without | and \\"
+        )
     if taken := {"all", "mean"} & set(names[1:]):
         raise DataError(f"{path}: label {min(taken)!r}; expected the name of a structure")
     columns = {f"{name}_{end}" for name in names[1:] for end in ("calibrated", "low", "high")}
@@ -86,4 +88,6 @@ def _classes(path, values):
     found = sorted(values.values())
     if found != list(range(len(found))) or len(names) < 2:
         raise DataError(f"{path}: label values {found[:5]}; expected 0 to the last class")
+    if names[0].lower() != "background":
+        raise DataError(f"{path}: label {names[0]!r} is 0; expected 'background'")
     return tuple(names[1:]), last == "ignore"

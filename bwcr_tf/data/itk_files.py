@@ -77,6 +77,10 @@ def header(path):
         reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
         if is_dicom(path):
             reader.SetImageIO("GDCMImageIO")
+        elif formats.has_ending(
+            path, (".mha", ".mhd")
+        ):  # ITK knows them in small letters alone
+            reader.SetImageIO("MetaImageIO")
         reader.ReadImageInformation()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if (reader.GetDimension(), reader.GetNumberOfComponents()) != (3, 1) or "complex" in kind:

@@ -96,6 +96,9 @@ def with_forms(content, shape, header):
 def _affine(header, form=None):
     """Matrix [4, 4] from voxels to mm in NIfTI's axes, by default that of the form in use."""
     form = form or ("sform" if header["sform_code"] > 0 else "qform")
+    if header["pixdim"][0] == 0:  # which stands for 1 (nifti1.h), but nibabel refuses it
+        header = header.copy()
+        header["pixdim"][0] = 1
     try:
         affine = getattr(header, f"get_{form}")()
     except (ValueError, nibabel.spatialimages.HeaderDataError) as error:

@@ -149,12 +149,22 @@ def test_a_name_among_training_and_test_cases_is_refused(tmp_path):
             r"label 'a\\nb'; expected a name of one line",
         ),
         ({"labels": {"background": 0, "a|b": 1}}, "label 'a|b'; expected a name of one line"),
+        ({"labels": {"background": 0, "a\\b": 1}}, "expected a name of one line"),
+        ({"labels": {"a": 0, "background": 1}}, "label 'a' is 0; expected 'background'"),
+        ({"labels": {"a": 0, "b": 1}}, "label 'a' is 0; expected 'background'"),
         ({"labels": {"background": 0, "a": 1, "a_low": 2}}, "'a_low'; .* is a column of 'a'"),
     ],
 )
 def test_nnunet_refuses_what_it_cannot_train_on(change, message, tmp_path):
     with pytest.raises(DataError, match=f"dataset.json: .*{message}"):
         datasets.find("nnunet", nnunet(tmp_path / "a", **change))
+
+
+def test_a_dataset_json_with_a_byte_order_mark_is_read(tmp_path):
+    root = nnunet(tmp_path / "a")
+    path = root / "dataset.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert datasets.find("nnunet", root).classes == ("a",)
 
 
 def test_real_hippocampus_is_read():

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import shared
 
-from bwcr_tf.data import measured, scans
+from bwcr_tf.data import dicom, measured, scans
 from bwcr_tf.system.errors import DataError
 
 VOLUME = np.random.default_rng(0).integers(0, 1000, (5, 8, 10)).astype(np.int16)
@@ -23,6 +23,12 @@ def refused(path, message):
     with pytest.raises(DataError, match=f"{path.name}.*: .*{message}") as caught:
         scans.read_image(path)
     assert "\n" not in str(caught.value)
+
+
+def test_files_with_other_formats_endings_are_not_opened_as_dicom(tmp_path):
+    for name in "a.nii.gz", "b", "c.dcm", "d":
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" * (name != "d"))
+    assert [file.name for file in dicom.dicom_files(tmp_path)] == ["b", "c.dcm"]
 
 
 def test_a_series_lies_where_its_header_says(tmp_path):

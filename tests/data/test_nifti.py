@@ -88,6 +88,18 @@ def test_a_scan_with_neither_form_is_told(tmp_path, capsys):
     assert "neither sform nor qform" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("sform_code", [0, 1])
+def test_a_qform_whose_qfac_is_0_is_read_as_of_1(sform_code, tmp_path, capsys):
+    """As nifti1.h says; nibabel, which reads the forms, refuses it."""
+    path = save(tmp_path / "a.nii", AFFINE, sform_code, 1)
+    content = bytearray(path.read_bytes())
+    assert content[76:80] == np.float32(1).tobytes()  # pixdim[0]
+    content[76:80] = bytes(4)
+    path.write_bytes(content)
+    np.testing.assert_allclose(found_affine(scans.read_image(path)), LPS @ AFFINE, atol=1e-4)
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shear", [1e-6, 1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("qform_code", [0, 1])
 def test_nearly_right_angles_are_read_as_the_nearest_right_ones(shear, qform_code, tmp_path):

@@ -63,6 +63,13 @@ def test_a_folder_without_dicom_is_refused_by_its_header_as_by_its_pixels(tmp_pa
         assert str(caught.value) == f"{tmp_path}: 0 DICOM series in 0 files; expected one"
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
+def test_endings_in_capitals_are_read(ending, tmp_path):
+    path = write_image(tmp_path / f"a{ending}", heart(1)[0])
+    large = path.rename(tmp_path / f"A{ending.upper()}")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(scans.read_image(large)), heart(1)[0])
+
+
 def test_good_files_pass(tmp_path):
     image_path, label_path = map(pathlib.Path, broken(tmp_path, "nothing"))
     image = scans.read_image(image_path)
