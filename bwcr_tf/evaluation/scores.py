@@ -63,7 +63,7 @@ CALIBRATION = ("ece", "ece_all", "tace", "tace_paper", "nll", "brier")  # of pro
 
 def write(path, rows, metrics=METRICS):
     """Writes scores.csv: six decimals, empty where a row does not measure a column."""
-    files.write_csv(path, (*COLUMNS[:3], *metrics), rows, decimals=6)
+    files.write_csv(path, (*COLUMNS[:3], *metrics), rows, ".6f")
 
 
 def read(path, metrics=METRICS):

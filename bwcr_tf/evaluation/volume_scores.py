@@ -35,8 +35,8 @@ def score(found, rules, classes, first=True):
 
 
 def write(path, rows):
-    """Writes scores_volumes.csv: six decimals."""
-    files.write_csv(path, COLUMNS, rows, decimals=6)
+    """Writes scores_volumes.csv: six digits."""
+    files.write_csv(path, COLUMNS, rows, ".6g")
 
 
 def summarize(rows, record, classes):
@@ -67,8 +67,8 @@ def _of_class(rows, rule):
     columns = {key: np.array([row.get(key, np.nan) for row in rows]) for key in COLUMNS[3:]}
     subjects = [row["subject"] for row in rows]
     true = np.where(columns["true_ml"] > 0, columns["true_ml"], np.nan)
-    inside = columns["low_ml"] <= columns["true_ml"] + 1e-9
-    inside &= columns["true_ml"] <= columns["high_ml"] + 1e-9
+    above, below = columns["true_ml"] * (1 + 1e-9), columns["true_ml"] * (1 - 1e-9)  # roundings
+    inside = (columns["low_ml"] <= above) & (below <= columns["high_ml"])
     values = {
         "label_error": np.abs(columns["ml"] - true) / true,
         "calibrated_error": np.abs(columns["calibrated_ml"] - true) / true,

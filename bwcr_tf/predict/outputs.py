@@ -11,12 +11,14 @@ from scipy import special
 
 from bwcr_tf.data import formats, grids, nifti
 from bwcr_tf.predict import image_files, scan_folder
+from bwcr_tf.system import command
 from bwcr_tf.system.errors import DataError
 
 
 def nifti_header(path):
     """The header of a scan in NIfTI, else None."""
-    return nifti.read_header(path) if formats.has_ending(path, formats.NIFTI) else None
+    is_nifti = path.is_file() and formats.has_ending(path, formats.NIFTI)
+    return nifti.read_header(path) if is_nifti else None
 
 
 def label_map(probabilities):
@@ -55,8 +57,8 @@ def together(output, name):
         try:
             yield pathlib.Path(temporary)
         except OSError as error:
-            reason = f"could not be written ({error.strerror}); is the disk full?"
-            raise DataError(f"{output}: {name} {reason}") from error
+            full = "; the disk is full" if command.out_of_space(error) else ""
+            raise DataError(f"{output}: {name} could not be written ({error}){full}") from error
         written = sorted(os.listdir(temporary))
         for file in written:
             os.replace(os.path.join(temporary, file), output / f"{name}_{file}")

@@ -12,13 +12,12 @@ import re
 import numpy as np
 from scipy import special
 
-from bwcr_tf.predict.page_style import SCRIPT, STYLE, colour
+from bwcr_tf.predict.page_style import MARK, SCRIPT, STYLE, colour
 from bwcr_tf.predict.thumbnails import LEVELS
 from bwcr_tf.system import errors, files
 from bwcr_tf.system.errors import DataError
 
 IN_ROW = 5  # slices of a scan that is not open
-_MARK = '<meta name="generator" content="bwcr_tf.predict">'
 _MODEL = '<meta name="model" content="{}">'
 _ARTICLE = re.compile(
     '<article data-scan="([^"]*)" data-uncertainty="([^"]*)"(?: data-source="([^"]*)")?'
@@ -94,7 +93,7 @@ def read(output, model):
     if not path.exists():
         return {}
     text = path.read_bytes().decode("utf-8", "replace")
-    if _MARK not in text:
+    if MARK not in text:
         raise DataError(f"{path}: not of this command; choose another output folder")
     if _MODEL.format(model) not in text:
         raise DataError(
@@ -114,7 +113,7 @@ def write(output, articles, model):
     count = f"{len(lines)} scan{'s' * (len(lines) != 1)}, {warned} with warnings"
     head = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
-        _MARK,
+        MARK,
         _MODEL.format(model),
         '<meta name="viewport" content="width=device-width">',
         f"<title>Predictions: {count}</title><style>{STYLE}</style>",

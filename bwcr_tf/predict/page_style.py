@@ -1,5 +1,7 @@
 """The look of index.html, and what its buttons do."""
 
+MARK = '<meta name="generator" content="bwcr_tf.predict">'  # by which it is known again
+
 _COLOURS = [
     "#4dd2ff",
     "#ffd84d",

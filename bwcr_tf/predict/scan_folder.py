@@ -4,6 +4,7 @@ import collections
 import os
 
 from bwcr_tf.data import channels, dicom, formats, itk_files
+from bwcr_tf.predict import page_style
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
@@ -17,8 +18,8 @@ ENDINGS = {  # of a scan: of what is predicted from it
 def find_scans(source, output, pattern="*"):
     """Dict of name to path of the scans in `source`; names are paths within the output folder.
 
-    Hidden files and what is in the output folder are left out. A name keeps its ending only
-    where two scans would share it.
+    Hidden files are left out, and what is in the output folder or in one of an earlier call. A name
+    keeps its ending only where two scans would share it.
 
     Raises:
       DataError: there is none, or none called as `pattern` says; `output` is the folder of the
@@ -60,7 +61,8 @@ def _is_series(source, pattern):
 
 def _inside(source, output, pattern):
     """Dict of path within a folder to path of its scans."""
-    visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, output)]
+    outputs = [*_outputs(source, output)]
+    visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, outputs)]
     paths = [path for path in visible if is_scan(path)]
     if other := [path for path in visible if formats.is_other(path)]:
         errors.warn(f"{other[0]}: {len(other)} such not read; expected {formats.READ}")
@@ -155,11 +157,28 @@ def _grid(path):
         return None
 
 
-def is_left_out(path, source, output):
-    """Whether a path in `source` is hidden or in the output folder."""
-    inside = source.resolve() in output.resolve().parents  # `output` may hold `source`, too
-    own = inside and output.resolve() in path.resolve().parents
-    return own or formats.is_hidden(path, source)
+def _outputs(source, output):
+    """Folders below `source` with no scans but predictions: `output`, and earlier ones, named."""
+    if source.resolve() in output.resolve().parents:  # it may hold `source`, too
+        yield output.resolve()
+    for page in sorted(source.rglob("index.html")):
+        folder = page.parent.resolve()
+        if folder not in (source.resolve(), output.resolve()) and _is_ours(page):
+            errors.warn(f"{page.parent}: predictions of this command, which are left out")
+            yield folder
+
+
+def _is_ours(page):
+    """Whether an index.html is of this command."""
+    if not page.is_file():
+        return False
+    with open(page, "rb") as file:
+        return page_style.MARK.encode() in file.read(1000)
+
+
+def is_left_out(path, source, outputs):
+    """Whether a path in `source` is hidden or in one of the folders `outputs`."""
+    return formats.is_hidden(path, source) or not {*path.resolve().parents}.isdisjoint(outputs)
 
 
 def is_scan(path):

@@ -75,6 +75,7 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
     progress = Progress("predicting scans", len(paths))
     try:
         for name, path in paths.items():
+            stays = "; its earlier prediction stays" if name in rows else ""
             try:
                 page.warn_of_another(articles, name, path)
                 rows[name], article = predict_scan(
@@ -82,10 +83,9 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
                 )
                 volumetry.write_volumes(output, list(rows.values()))
                 articles[name] = article
-            except DataError as error:
-                failures.append(str(error))
             except Exception as error:  # a bad scan does not stop the others, whatever it does
-                failures.append(f"{path}: {type(error).__name__}: {command.one_line(error)}")
+                what = f"{path}: {type(error).__name__}: {command.one_line(error)}"
+                failures.append((str(error) if isinstance(error, DataError) else what) + stays)
             progress.advance()
     finally:  # once, for it grows with the number of scans; after Ctrl-C, too
         if articles:

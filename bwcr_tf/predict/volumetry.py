@@ -56,7 +56,7 @@ def read_volumes(output, model):
     path = output / "volumes.csv"
     if not path.exists():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write the mark
         table = csv.DictReader(file)
         try:
             header, rows = table.fieldnames, list(table)
@@ -76,5 +76,5 @@ def _refused(path, reason):
 
 
 def write_volumes(output, rows):
-    """Writes `rows`, dicts of one set of columns, to volumes.csv in `output`: three decimals."""
-    files.write_csv(output / "volumes.csv", rows[0], rows, decimals=3)
+    """Writes `rows`, dicts of one set of columns, to volumes.csv in `output`: six digits."""
+    files.write_csv(output / "volumes.csv", rows[0], rows, ".6g")

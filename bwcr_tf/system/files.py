@@ -63,12 +63,12 @@ def write_json(path, value):
     write(path, json.dumps(value, indent=1) + "\n")
 
 
-def write_csv(path, columns, rows, decimals):
-    """Writes a table of dicts: floats with `decimals`, a cell that its row lacks empty."""
+def write_csv(path, columns, rows, form):
+    """Writes a table of dicts: floats in a form such as `.6f`, a cell that its row lacks empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = {k: f"{v:.{decimals}f}" if isinstance(v, float) else v for k, v in row.items()}
+        cells = {k: f"{v:{form}}" if isinstance(v, float) else v for k, v in row.items()}
         writer.writerow(cells)
     write(path, text.getvalue())

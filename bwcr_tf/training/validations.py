@@ -28,7 +28,7 @@ def record(path, row):
 def write(path, rows):
     """Writes rows in the order of their steps; the Dice, by which one is selected, in full."""
     full = [row | {"dice": repr(float(row["dice"]))} for row in rows]
-    files.write_csv(path, list(rows[0]), full, decimals=6)
+    files.write_csv(path, list(rows[0]), full, ".6f")
 
 
 def read(path):

@@ -315,6 +315,10 @@ def test_summary_counts_subjects_and_leaves_out_errors_without_a_truth():
     assert "66.6" in volume_scores.to_text(summary) and "1 of 2" in volume_scores.to_text(
         summary
     )
+    for each in rows:  # of scans in micrometres
+        each |= {key: 1e-9 * value for key, value in each.items() if key.endswith("ml")}
+    small = volume_scores.summarize(rows, record | {"classes": {"LV": fields}}, LV)
+    assert small["classes"]["LV"]["covered"] == 1
 
 
 def test_volumes_are_of_the_voxels_that_are_not_ignored(cases):

@@ -488,6 +488,42 @@ def test_names_stay_apart_and_inside_the_output_folder(tmp_path):
     assert set(scan_folder.find_scans(source, source.parent)) > set(names)  # those in out/, too
 
 
+def test_predictions_of_an_earlier_call_are_no_scans(model, tmp_path, capsys):
+    """Else its maps of entropy would be segmented, and stand in volumes.csv as patients."""
+    source = tmp_path / "in"
+    path = save(scan(), source / "p1.nii.gz")
+    assert not segmentation.predict_all({"p1": path}, model, source / "deep/first")
+    (source / "report").mkdir()
+    (source / "report/index.html").write_text("<p>of someone else")
+    save(scan(), source / "report/p2.nii.gz")
+    capsys.readouterr()
+    told = f"warning: {source / 'deep/first'}: predictions of this command, which are left out"
+    for output in source / "second", tmp_path / "out":
+        assert set(scan_folder.find_scans(source, output)) == {"p1", "report/p2"}
+        assert capsys.readouterr().err.strip() == told
+    assert set(scan_folder.find_scans(source, source / "deep/first")) == {"p1", "report/p2"}
+    assert not capsys.readouterr().err
+
+
+def test_a_scan_that_fails_says_that_its_earlier_prediction_stays(model, tmp_path):
+    path = save(scan(), tmp_path / "a.nii.gz")
+    output = tmp_path / "out"
+    assert not segmentation.predict_all({"a": path}, model, output)
+    before = {file.name: file.read_bytes() for file in output.glob("[!.]*")}
+    path.write_bytes(path.read_bytes()[:500])
+    failures = segmentation.predict_all({"a": path, "b": path}, model, output)
+    assert [failure.endswith("; its earlier prediction stays") for failure in failures] == [
+        True,
+        False,
+    ]
+    assert {file.name: file.read_bytes() for file in output.glob("[!.]*")} == before
+
+
+def test_a_series_in_a_folder_that_is_called_as_a_file_is_no_nifti(tmp_path):
+    (tmp_path / "A.nii").mkdir()
+    assert outputs.nifti_header(tmp_path / "A.nii") is None
+
+
 def test_links_to_folders_of_scans_are_warned_of(tmp_path, capsys):
     for file in ("in/a.nii", "elsewhere/b.nii"):
         (tmp_path / file).parent.mkdir()

@@ -60,6 +60,18 @@ def test_a_table_that_another_program_saved_in_its_own_encoding_is_refused(tmp_p
         volumetry.read_volumes(tmp_path, model)
 
 
+def test_small_volumes_keep_their_digits_and_a_byte_order_mark_is_read(tmp_path):
+    """A lesion of three voxels of 0.5 x 0.5 x 1.25 mm, and one of micrometres."""
+    model = types.SimpleNamespace(classes=("LV",), name="m")
+    row = {"LV_ml": 0.0009375, "LV_calibrated_ml": 5.67e-12, "LV_low_ml": 0.0}
+    row |= {"LV_high_ml": 1234.5, "LV_coverage": 0.9}
+    volumetry.write_volumes(tmp_path, [{"scan": "a"} | row | {"model": "m"}])
+    path = tmp_path / "volumes.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found = volumetry.read_volumes(tmp_path, model)["a"]
+    assert {name: float(found[name]) for name in row} == row
+
+
 @pytest.mark.parametrize("cells", [",", ",a note"])
 def test_a_row_that_was_given_more_cells_is_refused(cells, tmp_path):
     """Those of the first row would be a column without a name in the next table."""
