@@ -29,8 +29,8 @@ LIDC = {
 }
 OTHERS = {
     "LIDC, 150, four radiologists": ("results/annotators/ntr150", "scores_annotators.csv"),
-    "ACDC, 5": ("investigations/three_runs/acdc/ntr5", "scores.csv"),
-    "ACDC, 10": ("investigations/three_runs/acdc/ntr10", "scores.csv"),
+    "ACDC, 5": ("results/acdc/ntr5", "scores.csv"),
+    "ACDC, 10": ("results/acdc/ntr10", "scores.csv"),
     "hippocampus, 5": ("results/nnunet/ntr5", "scores.csv"),
     "hippocampus, 20": ("results/nnunet/ntr20", "scores.csv"),
 }
