@@ -12,11 +12,10 @@ By validation subjects `auto` takes no map: see `yes` or `no`, or ask others wit
 With --objectives, maps are also fitted on uncertain pixels alone, with classes balanced, and both.
 """
 
-import argparse
-import pathlib
 import random
 
 import numpy as np
+import studies
 from scipy import stats
 
 from bwcr_tf import metrics
@@ -24,13 +23,12 @@ from bwcr_tf.data import cache, datasets
 from bwcr_tf.evaluation import (
     calibration,
     calibration_choice,
-    calibration_record,
     inference,
     significance,
     truth,
 )
 from bwcr_tf.system import command
-from bwcr_tf.training import checkpoints, labels, run_folder
+from bwcr_tf.training import checkpoints, labels
 
 KINDS = tuple(calibration.PARAMETERS)
 SCORES = {"ECE": 100, "TACE": 100, "NLL": 1000, "Brier": 1e4}  # and what they are shown times
@@ -38,10 +36,7 @@ SCORES = {"ECE": 100, "TACE": 100, "NLL": 1000, "Brier": 1e4}  # and what they a
 
 def cases_of(arguments, folder, unused):
     """(part, calibration Cases, test Cases, number of classes) of a run."""
-    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    # raises DataError for a run that is not trained to its end
-    calibration_record.load(folder, spec.settings.num_classes)
-    directory = arguments.data_dir or run_folder.data_dir(flags)
+    spec, flags, directory, kept = studies.load(folder, arguments)
     part = spec.calibration_part
     subjects = spec.subjects(part, directory)
     if unused:
@@ -50,7 +45,7 @@ def cases_of(arguments, folder, unused):
         subjects = some_of(pool, unused, random.Random(0))
         part = f"{len(subjects)} unused"
     found = [
-        cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
+        cache.prepare(some, spec.settings, kept)
         for some in (subjects, spec.subjects("test", directory))
     ]
     found[0] = labels.validated(found[0], arguments.labels or flags.get("labels", "first"))
@@ -182,18 +177,15 @@ def draws(folder, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+")
+    parser = studies.parser(__doc__)
     parser.add_argument("--unused", type=int, default=0)
     parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--objectives", action="store_true")
     parser.add_argument("--labels", choices=list(labels.LABELS))
-    parser.add_argument("--data_dir")
-    parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
     if arguments.draws and not arguments.unused:
         parser.error("--draws: of how many subjects? --unused=N says so")
-    for folder in map(pathlib.Path, arguments.runs):
+    for folder in arguments.runs:
         (draws if arguments.draws else study)(folder, arguments)
 
 

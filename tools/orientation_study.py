@@ -9,13 +9,12 @@ all eight are predicted by the header, as `auto` does where training scans had n
 `search`; and how many slices are predicted to compare a scan that is held right.
 """
 
-import argparse
 import contextlib
 import io
-import pathlib
 
 import numpy as np
 import SimpleITK as sitk
+import studies
 
 from bwcr_tf import metrics
 from bwcr_tf.data import cache, scans
@@ -23,7 +22,7 @@ from bwcr_tf.evaluation import inference
 from bwcr_tf.predict import orientation, segmentation
 from bwcr_tf.system import command
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints, run_folder
+from bwcr_tf.training import checkpoints
 
 
 class Trial:
@@ -89,19 +88,14 @@ def results(trial):
 
 def main():
     """Prints a line for each run."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+")
+    parser = studies.parser(__doc__)
     parser.add_argument("--subjects", type=int, default=12)
-    parser.add_argument("--data_dir")
-    parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
-    for folder in map(pathlib.Path, arguments.runs):
-        spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    for folder in arguments.runs:
+        spec, _, directory, kept = studies.load(folder, arguments)
         if len({*spec.settings.shape}) > 1:
             raise DataError(f"{folder}: a grid of {spec.settings.size}; expected a square")
-        directory = arguments.data_dir or run_folder.data_dir(flags)
         subjects = spec.subjects("test", directory)[: arguments.subjects]
-        kept = arguments.cache_dir or flags["cache_dir"]
         predict = inference.predictor(checkpoints.load_best(folder))
         rows = [
             results(Trial(case, predict, spec.settings))

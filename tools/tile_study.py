@@ -6,22 +6,19 @@ For each run, its map applied: Dice and negative log-likelihood of whole validat
 means over subjects, and which of the two an export takes by the validation scans.
 """
 
-import argparse
-import pathlib
+import studies
 
 from bwcr_tf.data import cache
 from bwcr_tf.evaluation import calibration_record, inference, tile_choice
 from bwcr_tf.system import command
-from bwcr_tf.training import checkpoints, run_folder, training_data
+from bwcr_tf.training import checkpoints, training_data
 
 
 def study(folder, arguments):
     """Prints the lines of a run."""
-    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
+    spec, _, directory, kept = studies.load(folder, arguments)
     its_map = calibration_record.load(folder, spec.settings.num_classes)[1]
     predict = inference.predictor(checkpoints.load_best(folder))
-    directory = arguments.data_dir or run_folder.data_dir(flags)
-    kept = arguments.cache_dir or flags["cache_dir"]
     training, own, test = (
         cache.prepare(spec.subjects(part, directory), spec.settings, kept)
         for part in ("training", "validation", "test")
@@ -50,12 +47,9 @@ def study(folder, arguments):
 
 def main():
     """Prints the lines of all runs."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+")
-    parser.add_argument("--data_dir")
-    parser.add_argument("--cache_dir")
+    parser = studies.parser(__doc__)
     arguments = parser.parse_args()
-    for folder in map(pathlib.Path, arguments.runs):
+    for folder in arguments.runs:
         study(folder, arguments)
 
 

@@ -11,15 +11,13 @@ the mean of all); held is the share of subjects all of whose volumes are inside,
 all annotators' volumes.
 """
 
-import argparse
 import dataclasses
 import functools
-import hashlib
 import itertools
-import pathlib
 import random
 
 import numpy as np
+import studies
 
 from bwcr_tf.data import cache, datasets
 from bwcr_tf.evaluation import (
@@ -37,17 +35,15 @@ from bwcr_tf.evaluation import (
 )
 from bwcr_tf.system import command
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import checkpoints, labels, run_folder, training_data
+from bwcr_tf.training import checkpoints, labels, training_data
 
 HEADS = ("volume", "error", "label's", "interval", "promised", "held", "annotators", "width_ml")
 
 
 def cases_of(folder, arguments):
     """(RunSpec, {part: Cases}, names of unused subjects, labels as by --labels) of a run."""
-    spec, flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
-    calibration_record.load(folder, spec.settings.num_classes)  # or DataError: not trained
+    spec, flags, directory, kept = studies.load(folder, arguments)
     spec = dataclasses.replace(spec, calibration=())
-    directory = arguments.data_dir or run_folder.data_dir(flags)
     own = {*spec.training, *spec.validation, *spec.test}
     pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in own]
     pool = random.Random(0).sample(pool, min(arguments.pool, len(pool)))
@@ -59,24 +55,13 @@ def cases_of(folder, arguments):
     subjects = {part: spec.subjects(part, directory) for part in parts}
     subjects["training"] = subjects["training"][:20]  # as export.labelled
     found = {
-        part: cache.prepare(some, spec.settings, arguments.cache_dir or flags["cache_dir"])
+        part: cache.prepare(some, spec.settings, kept)
         for part, some in (subjects | {"unused": pool}).items()
     }
     kind = flags.get("labels", "first")
     for part in ("training", "validation", "unused"):
         found[part] = labels.validated(found[part], kind)
     return spec, found, [subject.name for subject in pool], kind
-
-
-def remembered(function):
-    """`function` of an array, computed once for each content."""
-    found = {}
-
-    def remember(array):
-        key = array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest()
-        return found[key] if key in found else found.setdefault(key, function(array))
-
-    return remember
 
 
 def measure(predict, spec, cases, test, frequencies, first, arguments):
@@ -101,9 +86,7 @@ def earlier(predict, spec, test, frequencies, first):
         p = (scan.probabilities()[..., c] for scan in scans)
         ends = np.array([[(each > t).sum() for t in (0.975, 0.025)] for each in p])
         drawn = [scan.true_sizes()[:, c - 1] for scan in scans]
-        drawn = [
-            np.r_[d[0] if first else d.mean(), d] for d in drawn
-        ]  # the true size before all
+        drawn = [np.r_[d[0] if first else d.mean(), d] for d in drawn]  # the true one first
         inside = [(low <= d) & (d <= high) for (low, high), d in zip(ends, drawn, strict=True)]
         held = significance.by_subject(subjects, [i[0] for i in inside], all)
         ml = np.ptp(ends, axis=1) * [scan.voxel_ml() for scan in scans]
@@ -162,7 +145,7 @@ def line(title, rows):
 def study(folder, arguments):
     """Prints the table of one run."""
     spec, cases, unused, kind = cases_of(folder, arguments)
-    predict = remembered(inference.predictor(checkpoints.load_best(folder)))
+    predict = studies.remembered(inference.predictor(checkpoints.load_best(folder)))
     known = training_data.describe(cases["training"], spec.settings.num_classes)
     frequencies = tuple(known["class_frequencies"])
     fixed = {"test": cases["test"], "frequencies": frequencies, "first": kind == "first"}
@@ -192,17 +175,14 @@ def study(folder, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+")
+    parser = studies.parser(__doc__)
     parser.add_argument("--calibration", default="none")
     parser.add_argument("--coverage", type=float, default=0.9)
     parser.add_argument("--unused", type=int, default=20)
     parser.add_argument("--pool", type=int, default=100)
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--data_dir")
-    parser.add_argument("--cache_dir")
     arguments = parser.parse_args()
-    for folder in map(pathlib.Path, arguments.runs):
+    for folder in arguments.runs:
         study(folder, arguments)
 
 

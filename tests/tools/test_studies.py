@@ -1,5 +1,5 @@
 import numpy as np
-import volume_study
+import studies
 
 
 def test_a_prediction_is_remembered_by_what_it_is_of():
@@ -9,7 +9,7 @@ def test_a_prediction_is_remembered_by_what_it_is_of():
         seen.append(array.shape)
         return 2 * array
 
-    predict, image = volume_study.remembered(function), np.arange(6.0).reshape(1, 2, 3)
+    predict, image = studies.remembered(function), np.arange(6.0).reshape(1, 2, 3)
     np.testing.assert_array_equal(predict(image), predict(image.copy()))
     np.testing.assert_array_equal(predict(image[..., ::-1]), 2 * image[..., ::-1])
     assert predict(image.reshape(1, 3, 2)).shape == (1, 3, 2)
