@@ -19,8 +19,10 @@ def dicom_files(folder, deep=True):
     def is_dicom(file):
         if formats.is_hidden(file, folder) or file.name == "DICOMDIR" or not file.is_file():
             return False
-        if file.suffix.lower() == ".dcm" or formats.is_read(file):
-            return not formats.is_read(file)
+        if formats.is_read(file):  # of another format, even where it cannot be opened
+            return False
+        if file.suffix.lower() == ".dcm":
+            return True
         with open(file, "rb") as content:
             return content.read(132)[128:] == b"DICM"
 

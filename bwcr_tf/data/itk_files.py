@@ -77,9 +77,7 @@ def header(path):
         reader.SetFileName(str(path).encode().decode())  # ITK ends the process where this fails
         if is_dicom(path):
             reader.SetImageIO("GDCMImageIO")
-        elif formats.has_ending(
-            path, (".mha", ".mhd")
-        ):  # ITK knows them in small letters alone
+        elif formats.has_ending(path, (".mha", ".mhd")):  # which ITK knows in small letters
             reader.SetImageIO("MetaImageIO")
         reader.ReadImageInformation()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
