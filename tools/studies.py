@@ -1,4 +1,4 @@
-"""What the studies of trained runs have in common: their arguments, how they open a run, and its predictions."""
+"""What the studies of trained runs share: arguments, how a run is opened, its predictions."""
 
 import argparse
 import hashlib
