@@ -7,6 +7,7 @@ from scipy import ndimage
 from bwcr_tf.data import measured
 
 PERCENTILES = (2, 98)  # become 0 and 1 (Sec. 4)
+FAINT = 1e-4  # where the largest value is a hundredth of that, N4 corrects another field
 MIN_SHARE = 0.005  # of the pixels in the mask of N4, which else would follow a few bright spots
 
 
@@ -58,6 +59,9 @@ def correct_bias(image, shrink, mask=None):
     Args:
       mask: which pixels [Z, Y, X] are measured, if not all; the box around them is corrected.
     """
+    peak = float(np.abs(sitk.GetArrayViewFromImage(image)).max())
+    if 0 < peak < FAINT:  # diffusivities in m^2/s, say
+        return correct_bias(image / peak, shrink, mask) * peak
     if mask is None or mask.all():
         return _divide_by_field(image, shrink, sitk.OtsuThreshold(image, 0, 1, 200))
     box = ndimage.find_objects(mask.astype(np.uint8))[0]

@@ -106,6 +106,19 @@ def test_n4_removes_a_smooth_bias_field(depth):
     assert np.log(corrected[:, disc]).std() < 0.2 * np.log((flat * field)[:, disc]).std()
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1e-6, 1e-9, 1e-30, 1e9])
+def test_the_unit_of_intensities_does_not_matter(unit):
+    x = np.linspace(-1, 1, 64)
+    disc = np.where(x[:, None] ** 2 + x[None] ** 2 < 0.7, 2.0, 0.1)
+    texture = np.random.default_rng(0).uniform(0.9, 1.1, (3, 64, 64))
+    array, settings = disc * texture * np.exp(x), dataclasses.replace(SETTINGS, n4_shrink=2)
+    expected, found = (
+        sitk.GetArrayFromImage(normalization.normalize(volume(array * scale), settings))
+        for scale in (1, unit)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 def test_restore_undoes_resampling_of_smooth_probabilities():
     z, y, x = np.meshgrid(range(3), np.linspace(0, 3, 40), np.linspace(0, 3, 44), indexing="ij")
     p = 0.5 + 0.4 * np.sin(x + y + z)
