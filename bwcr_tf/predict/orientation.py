@@ -18,7 +18,7 @@ MODES = {
     "search": "the in-plane orientation of which the network is the least uncertain",
 }
 SLICES = 2  # that are compared, where one alone is not enough
-CLEARLY = 1.5  # times the uncertainty of another; docs/predict.md has the trial
+CLEARLY = 1.5  # times the uncertainty of another; docs/prediction_trials.md has the trial
 
 
 def first(image, model, mode):
