@@ -65,7 +65,7 @@ def make_case(settings):
     label.SetSpacing(heart.spacing_mm)
     grid, original = grids.network_grid(image, settings), grids.Grid.of(image)
     plain = dataclasses.replace(settings, n4_shrink=0)
-    slices = grids.resample(normalization.normalize(image, plain), grid)
+    slices = grids.on_grid([normalization.normalize(image, plain)], grid)
     label_map = grids.resample(label, grid, sitk.sitkNearestNeighbor)
     distance = np.stack([boundary.distance(m, workloads.NUM_CLASSES) for m in label_map])
     case = preprocess.Case(

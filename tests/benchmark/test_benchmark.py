@@ -62,6 +62,16 @@ def test_every_timed_prediction_is_of_the_whole_scan():
         np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
 
 
+def test_every_part_of_a_volume_is_timed_on_all_its_slices():
+    parts, count = scans.volume_parts(workloads.Setup((32, 32), batch_size=2, width=2))
+    assert parts["prediction"]().shape == (count, 32, 32, workloads.NUM_CLASSES)
+    assert parts["preprocessing apart from N4"]()[0].shape == (count, 32, 32)
+    assert parts["N4"]().GetDepth() == count
+    assert (
+        np.isfinite(parts["validation"]()).all() and parts["metrics"]() and parts["analysis"]()
+    )
+
+
 def test_memory_is_measured_of_a_process_of_its_own():
     """Of which more is touched than this one ever had, from which Linux starts to count."""
     size = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + 100_000_000
