@@ -77,9 +77,10 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
         for name, path in paths.items():
             stays = "; its earlier prediction stays" if name in rows else ""
             try:
-                page.warn_of_another(articles, name, path)
+                channel_paths = scan_folder.channel_paths(path, model.channels)
+                page.warn_of_another(articles, name, channel_paths[0])
                 rows[name], article = predict_scan(
-                    path, name, model, output, mode, write_also, max_tiles
+                    channel_paths, name, model, output, mode, write_also, max_tiles
                 )
                 volumetry.write_volumes(output, list(rows.values()))
                 articles[name] = article
@@ -93,12 +94,11 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
     return failures
 
 
-def predict_scan(path, name, model, output, mode, write_also, max_tiles):
+def predict_scan(paths, name, model, output, mode, write_also, max_tiles):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
-        path, *others = scan_folder.channel_paths(path, model.channels)
-        images = channels.read([path, *others])
-        image = images[0]
+        images = channels.read(paths)
+        path, image = paths[0], images[0]
         probabilities, code, unseen = predict_oriented(images, model, mode, max_tiles, path)
         held = dataclasses.replace(model.settings, orientation=code)
         orientation.check_plane(image, held, mode, path)

@@ -73,6 +73,18 @@ def test_outputs_lie_where_the_first_channel_does_whichever_one_is_named(models,
     np.testing.assert_allclose(found.GetOrigin(), (0, 0, 0), atol=1e-4)
 
 
+def test_a_case_is_known_again_whichever_channel_is_named(models, tmp_path, capsys):
+    noise(tmp_path / "in/a_0000.nii.gz")
+    second = write_image(tmp_path / "in/a_0001.nii.gz", heart(1)[0])
+    for source in (second, second, tmp_path / "in"):
+        assert not predict(models[1], source, tmp_path / "out")
+    assert "another scan" not in capsys.readouterr().err
+    noise(tmp_path / "other/a_0000.nii.gz")
+    other = write_image(tmp_path / "other/a_0001.nii.gz", heart(1)[0])
+    assert not predict(models[1], other, tmp_path / "out")
+    assert "replaces the predictions of another scan called a" in capsys.readouterr().err
+
+
 def test_channels_may_be_folders_of_a_dicom_series_each(models, tmp_path):
     for k, pixels in enumerate((heart(2)[0][::-1], heart(1)[0])):
         write_series(tmp_path / f"in/a_{k:04}", pixels)
