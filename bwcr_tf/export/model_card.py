@@ -80,7 +80,8 @@ def to_markdown(folder):
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     record, found = calibration_record.load(folder, spec.settings.num_classes)
     settings, count = spec.settings, len(spec.settings.windows)
-    own = spec.calibration or "subjects" not in record  # the validation subjects did not serve
+    none = "subjects" not in record and not record.get("volumes")
+    own = spec.calibration or none  # the validation subjects did not serve
     shown = flag_roles.training_flags(run_flags)
     return _CARD.format(
         **{name: run_flags[name] for name in ("method", "ntr", "run")},

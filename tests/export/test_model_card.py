@@ -180,6 +180,16 @@ def test_card_says_what_auto_chose_on_whom(kind, aside, folder):
     assert ("which selected the weights, were used" in card) == (not aside)
 
 
+@pytest.mark.parametrize("intervals", [True, False])
+def test_card_names_validation_subjects_that_gave_the_intervals_alone(intervals, folder):
+    volumes = {"coverage": 0.9, "part": "validation", "subjects": ["p3"], "classes": {}}
+    record = {"choice": "none", "kind": "none", "volumes": volumes if intervals else None}
+    (folder / "calibration.json").write_text(json.dumps(record))
+    card = " ".join(model_card.to_markdown(folder).split())
+    assert ("which selected the weights, were used" in card) == intervals
+    assert ("weights and of the calibration" in card) == intervals
+
+
 def test_words_name_the_maps_that_helped_only_the_validation_subjects():
     candidates = {"temperature": {"accepted": False}, "beta": {"accepted": True}}
     record = {"choice": "auto", "kind": "none", "candidates": candidates, "subjects": ["p3"]}
