@@ -75,7 +75,7 @@ def read(path, metrics=METRICS):
     if not path.exists():
         return []
     try:
-        table = csv.DictReader(path.read_text("utf-8").splitlines())
+        table = files.read_csv(path)
         columns = (*COLUMNS[:3], *metrics)
         missing = [column for column in columns if column not in (table.fieldnames or ())]
         if missing:

@@ -63,6 +63,11 @@ def write_json(path, value):
     write(path, json.dumps(value, indent=1) + "\n")
 
 
+def read_csv(path):
+    """csv.DictReader of a file in UTF-8, of which a quoted cell may hold any character."""
+    return csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))
+
+
 def write_csv(path, columns, rows, form):
     """Writes a table of dicts: floats in a form such as `.6f`, a cell that its row lacks empty."""
     text = io.StringIO()

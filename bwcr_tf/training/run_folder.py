@@ -128,7 +128,7 @@ def read_flags(folder):
         text = file.read_text("utf-8")
         if not text.endswith("\n"):
             raise ValueError("cut short")
-        return dict(line[2:].split("=", 1) for line in text.splitlines())
+        return dict(line[2:].split("=", 1) for line in text[:-1].split("\n"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not a run's flags (--name=value lines expected)") from error
 

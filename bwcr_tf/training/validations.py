@@ -40,7 +40,7 @@ def read(path):
     if not path.exists():
         return []
     try:
-        rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+        rows = list(files.read_csv(path))
         return [
             {name: (int if name == "step" else float)(cell) for name, cell in row.items()}
             for row in rows

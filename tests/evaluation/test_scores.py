@@ -24,6 +24,12 @@ def test_rows_are_written_with_six_decimals_and_read_again(tmp_path):
     assert scores.read(tmp_path / "other.csv") == []
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\u0085b", "a\nb", 'a"b', "a,b"])
+def test_a_subject_may_have_any_name(name, tmp_path):
+    scores.write(tmp_path / "scores.csv", [row(name, "all", dice=0.5)])
+    assert scores.read(tmp_path / "scores.csv") == [row(name, "all", dice=0.5)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
