@@ -18,7 +18,7 @@ def paths(folder):
 
 
 def save(checkpoint, folder, step):
-    """Writes a tf.train.Checkpoint as that of `step`, and deletes those before the last."""
+    """Writes a tf.train.Checkpoint as that of `step`, and deletes all but the newest two."""
     checkpoint.write(str(folder / f"step-{step}"))
     for path in paths(folder)[_KEPT:]:
         for file in folder.glob(f"{path.rpartition('/')[2]}.*"):
@@ -40,8 +40,11 @@ def restore(checkpoint, folder, *others):
             try:
                 form.read(path).assert_existing_objects_matched()
                 return form
+            except AssertionError as error:  # it lacks variables: one of an earlier version
+                reason = type(error).__name__
             except Exception as error:  # whatever TensorFlow makes of a damaged file
                 reason = type(error).__name__
+                break
         print(f"{path}: damaged, passed over ({reason})")
     if found:
         raise DataError(f"{folder}: no checkpoint is whole; delete the run and train it again")

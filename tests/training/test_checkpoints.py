@@ -69,6 +69,21 @@ def test_a_checkpoint_of_an_earlier_version_is_restored_without_what_it_lacks(sa
     assert added == 7
 
 
+def test_a_damaged_one_is_not_taken_for_one_of_an_earlier_version(tmp_path):
+    variable, added = tf.Variable(tf.zeros([100])), tf.Variable(tf.zeros([100]))
+    earlier = tf.train.Checkpoint(x=variable)
+    checkpoint = tf.train.Checkpoint(x=variable, sums=[added])
+    for step in (4, 8):
+        variable.assign(tf.fill([100], float(step)))
+        added.assign(tf.fill([100], 10.0 * step))
+        checkpoints.save(checkpoint, tmp_path, step)
+    path = tmp_path / "step-8.data-00000-of-00001"
+    assert path.read_bytes().count(np.float32(80).tobytes()) == 100
+    path.write_bytes(path.read_bytes().replace(np.float32(80).tobytes(), b"wxyz"))
+    assert checkpoints.restore(checkpoint, tmp_path, earlier) is checkpoint
+    assert variable[0] == 4 and added[0] == 40
+
+
 @pytest.mark.parametrize("name", ["runs [2]", "a\\b"])
 def test_a_folder_from_which_tensorflow_reads_no_checkpoint_is_refused_before_training(
     name, tmp_path
