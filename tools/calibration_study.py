@@ -48,7 +48,9 @@ def cases_of(arguments, folder, unused):
         cache.prepare(some, spec.settings, kept)
         for some in (subjects, spec.subjects("test", directory))
     ]
-    found[0] = labels.validated(found[0], arguments.labels or flags.get("labels", "first"))
+    found[0] = labels.select_annotators(
+        found[0], arguments.labels or flags.get("labels", "first")
+    )
     return part, *found, len(spec.classes) + 1
 
 

@@ -60,7 +60,7 @@ def cases_of(folder, arguments):
     }
     kind = flags.get("labels", "first")
     for part in ("training", "validation", "unused"):
-        found[part] = labels.validated(found[part], kind)
+        found[part] = labels.select_annotators(found[part], kind)
     return spec, found, [subject.name for subject in pool], kind
 
 

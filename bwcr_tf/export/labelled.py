@@ -18,5 +18,5 @@ def cases(folder, spec, data_dir=None, cache_dir=None):
     for part, most in (("training", _TRAINING), ("validation", None), ("calibration", None)):
         subjects = spec.subjects(part, directory)[:most]
         prepared = cache.prepare(subjects, spec.settings, cache_dir or flags["cache_dir"])
-        found[part] = labels.validated(prepared, flags.get("labels", "first"))
+        found[part] = labels.select_annotators(prepared, flags.get("labels", "first"))
     return found

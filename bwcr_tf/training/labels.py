@@ -50,8 +50,8 @@ def slices(cases, labels, num_classes):
     return {"images": images} | LABELS[labels](cases, num_classes)
 
 
-def validated(cases, labels):
-    """The validation cases with the annotators that count: number 1 alone if only it is learnt."""
+def select_annotators(cases, labels):
+    """The cases with the annotators that count: number 1 alone if only it is learnt from."""
     if LABELS[labels] is not first:
         return cases
     return [

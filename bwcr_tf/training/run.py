@@ -77,7 +77,7 @@ def train(folder, spec, subjects, options, flags):
 
 
 def prepare(spec, subjects, options):
-    """{part: its preprocess.Cases} of those that are trained on, validated and calibrated on.
+    """{part: its preprocess.Cases}, with the annotators that count; of the test subjects, none.
 
     Raises:
       DataError: the grid cuts off over 5 % of the labels.
@@ -87,9 +87,8 @@ def prepare(spec, subjects, options):
         for part in ("training", "validation", "calibration")
     }
     coverage.check([case for some in cases.values() for case in some], spec.settings, True)
-    for part in ("validation", "calibration"):
-        cases[part] = labels.validated(cases[part], options.labels or "first")
-    return cases
+    which = options.labels or "first"
+    return {part: labels.select_annotators(some, which) for part, some in cases.items()}
 
 
 def fit(trainer, selection, monitor, cases, start, options):

@@ -9,7 +9,7 @@ from bwcr_tf import pipeline
 from bwcr_tf.data import datasets, preprocess
 from bwcr_tf.evaluation import inference
 from bwcr_tf.methods import METHODS
-from bwcr_tf.training import labels
+from bwcr_tf.training import labels, run
 
 SETTINGS = preprocess.Settings(num_classes=4, size=32, pixel_mm=2.1, n4_shrink=0)
 
@@ -102,9 +102,21 @@ def test_mean_of_one_annotator_is_its_one_hot_label(cases):
 
 @pytest.mark.parametrize("name, annotators", [("first", 1), ("sample", 3), ("mean", 3)])
 def test_validation_counts_the_annotators_that_are_learnt(cases, name, annotators):
-    (case,) = labels.validated(cases[2:], name)
+    (case,) = labels.select_annotators(cases[2:], name)
     assert len(case.original_label_maps) == len(case.label_maps) == annotators
     np.testing.assert_array_equal(case.label_map, cases[2].label_map)
+
+
+@pytest.mark.parametrize("name, annotators", [(None, 1), ("sample", 3)])
+def test_every_part_of_a_run_has_the_annotators_that_count(
+    name, annotators, cases, monkeypatch
+):
+    monkeypatch.setattr(run.cache, "prepare", lambda subjects, *_: subjects)
+    monkeypatch.setattr(run.coverage, "check", lambda *_: None)
+    parts = dict.fromkeys(("training", "validation", "calibration"), cases[2:])
+    options = types.SimpleNamespace(labels=name, cache_dir="")
+    found = run.prepare(types.SimpleNamespace(settings=None), parts, options)
+    assert [len(case.label_maps) for (case,) in found.values()] == [annotators] * 3
 
 
 def test_dice_is_the_mean_over_annotators(monkeypatch):
