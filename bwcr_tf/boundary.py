@@ -16,7 +16,7 @@ def grid_scale(shape):
 
 
 def distance(label_map, num_classes):
-    """r [H, W] float32, in pixels, of a label map [H, W]; infinite where no foreground is.
+    """r [H, W] float32, in pixels, of a label map [H, W]; infinite if it has no boundary.
 
     For a foreground class c, r_c is its Euclidean distance transform minus one, inside the class
     and outside it, so that it is 0 on both pixels that touch the boundary; r is the minimum over

@@ -38,7 +38,7 @@ def svls_cross_entropy(labels, logits, sigma=1.0):
 
 
 def _around(labels, mean):
-    """`mean` of labels [B, H + 2, W + 2, C] over 3 x 3 pixels: [B, H, W, C].
+    """Labels [B, H, W, C] averaged over 3 x 3 pixels by `mean`, which takes padded ones.
 
     Borders are replicated, and ignored pixels count as the one in the middle.
     """

@@ -4,7 +4,7 @@ Shapes: probabilities [..., C] sum to one, label_map and prediction [...] hold 0
 is the background. Everything is a fraction, not per cent.
 
 The metrics of calibration take, in place of a label_map, the fraction [..., C] of annotators who
-gave a pixel each class: the one of as many axes as the probabilities is that. A label map is the
+gave a pixel each class; it is told from a label map by its extra axis. A label map is the
 special case of one annotator.
 
 A pixel whose label is C, or whose fractions are all zero, is ignored: it counts in no metric.
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage, spatial, special
 
 BINS = 15  # Sec. 4
-_BACKGROUND = 0.99  # of the annotators (or more), so one in a few makes a pixel foreground
+_BACKGROUND = 0.99  # a pixel is background if at least this share of annotators says so
 
 
 def fractions(label_maps, num_classes):

@@ -21,7 +21,7 @@ def batches(slices, num_classes, method, batch_size, start, steps, seed, paralle
         and logs an error over it (TF 2.21).
     """
     # tf.data copies tensors that it captures, not variables; with op determinism, however, it would
-    # make no batch of variables ahead.
+    # prefetch no batch that reads variables.
     keep = tf.Variable if parallel else tf.constant
     with tf.device("CPU"):  # where tf.data works
         slices = {name: keep(array) for name, array in slices.items()}

@@ -24,7 +24,7 @@ class Trainer(keras.Model):
         self.ema = tf.train.ExponentialMovingAverage(decay)
         self.averaged = [w.value for w in network.weights]  # it takes no Keras variable
         self.ema.apply(self.averaged)  # makes the shadow variables, which a traced call cannot
-        # None for the loss: TensorFlow would add its terms to it in an order that is up to chance.
+        # No tracker for the loss: TensorFlow would add up its terms in a nondeterministic order.
         self.trackers = {
             name: keras.metrics.Mean(name) for name in ("supervised", "consistency")
         }

@@ -1,4 +1,4 @@
-"""Whether a scan stored otherwise is segmented alike: python tools/geometry.py RUN SCANS.
+"""Is a scan segmented alike however stored? PYTHONPATH=. python tools/geometry.py RUN SCANS
 
 Each scan is predicted as it is, in other orientations, and resampled in plane (by cubic B-splines:
 linear interpolation would blur it) to finer and coarser pixels; both segmentations are compared on

@@ -1,4 +1,4 @@
-"""What a run survives, for as long as you like: python tools/stress.py kills|disk|cache|damage.
+"""What a run survives: PYTHONPATH=.:tests python tools/stress.py kills|disk|cache|damage.
 
     kills   SIGKILL at random moments; the same command ends with the same weights
     disk    a file system that fills up (root: it is a small tmpfs); likewise

@@ -5,8 +5,8 @@
 For each run and structure, a row for each set of calibration subjects: the run's validation
 subjects, and N others that the run never saw (of --draws draws from --pool of them, the mean);
 training subjects choose the kind of interval. Beside them, from the voxels of p > 0.975 to those of
-p > 0.025; and, of many annotators, `relative` around the mean volume of all but the first: what
-people could. Errors are mean absolute relative ones against annotator 1 (of --labels=sample|mean,
+p > 0.025; and, of many annotators, `relative` around the mean volume of all but the first: the
+human limit. Errors are mean absolute relative ones against annotator 1 (of --labels=sample|mean,
 the mean of all); held is the share of subjects all of whose volumes are inside, annotators that of
 all annotators' volumes.
 """

@@ -1,4 +1,4 @@
-"""What this machine does with each part, and how far from its limit: python -m bwcr_tf.benchmark.
+"""How fast each part runs, and how near the machine's limit: python -m bwcr_tf.benchmark.
 
 Everything is timed on synthetic slices and a phantom volume, as the median of repeated calls taken
 in turn in one process, so that the ratios hold even where other programs disturb the times. The

@@ -66,7 +66,7 @@ def _make_missing(jobs, cases, workers):
                 progress.advance()
         except BrokenProcessPool as error:
             raise DataError(
-                "preprocessing volumes: a process was killed, for want of memory perhaps; the same "
+                "preprocessing volumes: a process was killed, perhaps for lack of memory; the same "
                 "command continues with what is not in the cache"
             ) from error
         except BaseException:
@@ -79,8 +79,8 @@ def _check_planes(cases, settings):
     found = [case.name for case in cases if grids.cut_across(case.original_grid, settings)]
     if found:
         errors.warn(
-            f"{len(found)} of {len(cases)} volumes are cut across their slices where the model's "
-            f"planes are {settings.orientation}: {', '.join(found[:5])}"
+            f"{len(found)} of {len(cases)} volumes seem to be sliced in another plane "
+            f"than the model's, {settings.orientation}: {', '.join(found[:5])}"
             f"{', ...' if found[5:] else ''}; leave them out, or resample them to one plane"
         )
 

@@ -15,7 +15,7 @@ from bwcr_tf.system.progress import Progress
 _NAME = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 _WINDOW = (0.5, 99.5)  # percentiles, as nnU-Net has them
 _VALUES = 10_000  # of each volume
-_LITTLE = 0.5  # the share of the first channel's pixels under which another covers few of them
+_LITTLE = 0.5  # warns where another channel covers less than this share of the first
 
 
 def split_name(name):
@@ -52,7 +52,7 @@ def of_case(case, found, ending, names):
 def read(paths):
     """The channels of a scan, a list of float32 sitk.Images on the grid of the first.
 
-    Another on another grid is resampled there by physical position (linearly); what it does not
+    A channel on another grid is resampled to that by position (linearly); what it does not
     cover is padding in it. Warns where that is more than half of the first channel.
 
     Raises:

@@ -5,7 +5,7 @@ import numpy as np
 from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
-LIMIT = 0.05  # the share of the training labels that may lie beyond the grid
+LIMIT = 0.05  # the share of a run's labels, test apart, that may lie beyond the grid
 
 
 def count(case, num_classes):

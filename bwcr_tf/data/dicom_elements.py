@@ -56,7 +56,7 @@ def elements(content):
 
 
 def _check(tag, outer, length, left):
-    """Raises on an element for which GDCM makes room though it is not there."""
+    """Raises on an element for which GDCM would allocate memory though its value is missing."""
     if tag == ITEM and (not outer or outer[-1] == ITEM):
         raise Mismatch("an item outside of a sequence; expected elements")
     if length > left:

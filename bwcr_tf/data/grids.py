@@ -71,7 +71,7 @@ def plane_grid(image, settings, limit=tiles.LIMIT):
 
 
 def cut_across(grid, settings):
-    """Spacings in mm of the model's pixels on a Grid, if one is over twice the other, or None.
+    """A Grid's spacings in mm in the model's plane, if one is over twice the other, or None.
 
     The slices then seem to be cut in another plane than the model's.
     """

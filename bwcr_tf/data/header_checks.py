@@ -1,4 +1,4 @@
-"""Whether a file of a scan holds what its header claims, where ITK believes it or ends the process.
+"""Whether a file of a scan holds what its header claims, where ITK trusts it or crashes.
 
 `scans` puts the file's name before what is wrong.
 """
@@ -22,7 +22,7 @@ _CRASH = {".nrrd": _FIELD, ".nhdr": _FIELD, ".mha": _MANY, ".mhd": _MANY}  # lin
 
 
 def check_header(path):
-    """Raises on a header that ITK must not see: one that ends it, or that it makes room for."""
+    """Raises on a header that would crash ITK, or make it allocate memory for missing pixels."""
     if kind := formats.other_format(path):
         raise Mismatch(f"{kind} is not read; expected {formats.READ}")
     name = path.name.lower()

@@ -112,7 +112,7 @@ def _warn_of_others(folder, ending):
     """Warns of scans in a folder that are not read, as they end otherwise."""
     scans_there = filter(formats.is_read, formats.visible(folder))
     if others := [path for path in scans_there if not path.name.endswith(ending)]:
-        found = f"{others[0]}: {len(others)} such not read"
+        found = f"{others[0]}: {len(others)} such files are not read"
         errors.warn(f"{found}; expected {ending}, the file_ending of dataset.json")
 
 

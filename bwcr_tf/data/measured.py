@@ -25,7 +25,7 @@ def fill(image, declared):
     if not declared:
         strange |= missing & ~_margin(missing)
     if wrong := np.count_nonzero(strange):
-        raise Mismatch(f"{wrong} pixels are NaN or infinite, and no margin")
+        raise Mismatch(f"{wrong} pixels are NaN or infinite; expected NaN at the border alone")
     values = pixels[~missing] if missing.any() else pixels
     low, high = (values.min(), values.max()) if values.size else (0, 0)
     if low == high:
@@ -40,7 +40,7 @@ def fill(image, declared):
 
 
 def with_nan(image):
-    """The sitk.Image that `fill` made one without NaN of."""
+    """The sitk.Image that `fill` was given: padding is NaN again."""
     if padding(image) is None:
         return image
     pixels = sitk.GetArrayViewFromImage(image)
@@ -52,7 +52,7 @@ def with_nan(image):
 
 
 def _margin(missing):
-    """Those of pixels [Z, Y, X] that lie in pieces at the border in plane, of a row at least."""
+    """Which `missing` [Z, Y, X] are in components at the in-plane border, of a row or more."""
     if not missing.any():
         return missing
     pieces, count = ndimage.label(missing)

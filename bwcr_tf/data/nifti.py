@@ -11,7 +11,7 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_header(path):
-    """The nibabel.Nifti1Header of a file, which may lie about all that is in it."""
+    """The nibabel.Nifti1Header of a file, unchecked: any field may be wrong."""
     with formats.open_unpacked(path) as file:
         return nibabel.Nifti1Header(file.read(348), check=False)
 

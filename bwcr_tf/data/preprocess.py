@@ -113,7 +113,7 @@ def preprocess(volume, settings, subject="", shift=None):
 
 
 def _shifted(images, name, settings, shift):
-    """The channels of the scan `name`, as they come without a shift."""
+    """The channels of the scan `name` after the shift, if there is one."""
     if not shift:
         return images
     return [

@@ -10,7 +10,7 @@ from bwcr_tf.system import errors
 from bwcr_tf.system.errors import DataError
 
 PAIRS = ("LR", "PA", "IS")  # of opposite letters, one for each axis of the patient
-_MOST, _LEAST = 0.95, 0.5  # of a label's volume in the image: less is told, and refused
+_MOST, _LEAST = 0.95, 0.5  # share of a label in the image: below, warns, refuses
 PAIR_OF = {letter: pair for pair in PAIRS for letter in pair}
 
 

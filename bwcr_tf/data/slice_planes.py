@@ -9,7 +9,7 @@ import numpy as np
 from bwcr_tf.data import dicom_elements, header_checks
 from bwcr_tf.data.formats import Mismatch
 
-LEAN, UNEVEN = 1e-2, 0.1  # the most that steps may lean from the normal, and differ, as shares
+LEAN, UNEVEN = 1e-2, 0.1  # largest tilt (sine) and relative difference of steps
 
 _SHARED, _PER_FRAME, _POSITION, _ORIENTATION, _MEASURES, _TRANSFORMATION = (
     dicom_elements.SEQUENCES

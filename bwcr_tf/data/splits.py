@@ -46,7 +46,7 @@ def split(name, collection, ntr, run, num_calibration=0):
         possible = f"1 to {len(rest)}" if rest else "more subjects"
         more = f" and {num_calibration} for calibration" if num_calibration else ""
         raise DataError(
-            f"ntr={ntr}: expected {possible}, for of {len(collection.pool + collection.test)} "
+            f"ntr={ntr}: expected {possible}: of {len(collection.pool + collection.test)} "
             f"subjects {len(test)} are for test and {num_validation} for validation{more}"
         )
     return Split(tuple(rest[:ntr]), tuple(validation), test, tuple(calibration))

@@ -52,7 +52,7 @@ def starts(size, side):
 
 
 def weights(size, side):
-    """What the pixels of each tile along an axis count [tiles, side]; those of a pixel sum to 1."""
+    """Blending weights [tiles, side] of each tile along an axis; at each pixel they sum to 1."""
     places = (np.arange(side) - (side - 1) / 2) / (SD * side)
     gaussian, first = np.exp(-np.square(places) / 2), starts(size, side)
     total = np.zeros(size)

@@ -83,8 +83,8 @@ def _exponentials(columns, weights, bias):
 def sample(probabilities, targets):
     """The Sample of one subject, whose pixels [N, C] count one in all.
 
-    Where a subject has many pixels, every k-th stands for all: of those that are labelled almost
-    surely, whose loss is below 0.01 each, sooner. The cost of a fit does not grow with the grid.
+    Where a subject has many pixels, every k-th stands for all; those whose label has p >= 0.99,
+    and thus little loss, are thinned out more. The cost of a fit does not grow with the grid.
     """
     sure = (probabilities * targets).sum(axis=-1) >= _SURE
     mass = np.zeros(len(sure))

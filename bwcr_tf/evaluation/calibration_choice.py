@@ -17,7 +17,7 @@ def choose(choice, predict, cases, part):
 
     Args:
       choice: `auto`, `none`, or one of calibration.PARAMETERS.
-      predict: slices [Z, H, W] -> probabilities [Z, H, W, C], the network's own.
+      predict: slices [Z, H, W, K] -> probabilities [Z, H, W, C], the network's own.
       cases: the calibration subjects' preprocess.Cases, not used by `none`; all annotators that
         a case has count.
       part: where the subjects are from; `validation` subjects selected the weights.

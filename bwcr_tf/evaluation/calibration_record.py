@@ -30,7 +30,7 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
       DataError: there are no calibration subjects for what is asked.
 
     Args:
-      predict: slices [Z, H, W] -> probabilities [Z, H, W, C], the network's own.
+      predict: slices [Z, H, W, K] -> probabilities [Z, H, W, C], the network's own.
       cases: {part of the split: preprocess.Cases}, of training subjects perhaps some; with the
         choice `none` and a coverage of zero, none are used.
       spec: training.run_folder.RunSpec.
@@ -54,7 +54,7 @@ def make(predict, cases, spec, choice, coverage, old=None, frequencies=None):
     )
     found = to_map(record, spec.settings.num_classes)
     record["tiles"], record["volumes"] = (old or {}).get("tiles"), None
-    if own and frequencies:  # chosen on its subjects, tiles would invalidate the intervals
+    if own and frequencies:  # not by a calibration set, whose intervals that would void
         judges = cases.get("validation") or cases["training"]  # an ensemble may have no others
         record["tiles"] = tile_choice.choose(predict, judges, found, frequencies)
     if coverage:

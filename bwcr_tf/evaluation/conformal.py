@@ -21,9 +21,9 @@ def rounded_down(value):
 
 
 def quantile(scores, coverage):
-    """The score [...] that a new one is at most, at `level`, of those of n subjects [n, ...].
+    """Upper bound [...] of a new subject's score, at `level`, from those of n subjects [n, ...].
 
-    NaN without subjects; infinite where as many scores are.
+    NaN without subjects; infinite where too many scores are.
     """
     scores = np.asarray(scores, np.float64)
     if not len(scores):

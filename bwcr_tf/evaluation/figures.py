@@ -1,4 +1,4 @@
-"""Pictures: what a network was shown, said, and how far it can be believed (matplotlib)."""
+"""Pictures of a network's inputs, its predictions and their calibration (matplotlib)."""
 
 import matplotlib
 import numpy as np

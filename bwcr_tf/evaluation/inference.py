@@ -79,8 +79,8 @@ def rows(probabilities, prediction, true, label_maps, case, classes):
 
     Args:
       prediction: [Z, Y, X] on the original grid.
-      true: the label map [Z, H, W], or the fractions [Z, H, W, C], that probabilities meet.
-      label_maps: those [Z, Y, X] that the prediction meets; Dice and HD95 are means over them.
+      true: the label map [Z, H, W], or fractions [Z, H, W, C], to score probabilities against.
+      label_maps: those [Z, Y, X] to score the prediction against; Dice and HD95 are their means.
     """
     num_classes, spacing_mm = len(classes) + 1, case.original_grid.spacing_mm[::-1]
     tace = metrics.tace(probabilities, true)

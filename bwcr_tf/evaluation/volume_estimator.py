@@ -6,7 +6,7 @@ from scipy import stats
 from bwcr_tf.evaluation import significance, volumes
 
 REGIONS = (None, 0.01, 0.05, 0.2, 0.5)  # of volumes.estimate; None is the label's size
-_SHRINK = 5  # a factor's logarithm is as if so many more volumes said that there is none
+_SHRINK = 5  # the log factor is shrunk as if by this many more volumes of factor 1
 _FACTORS = 0.5, 2.0
 _CONFIDENCE = 0.975  # that a candidate gains on the label's size (one-sided t test)
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 _ROUNDING = 1e-9  # must not lose the size whose score is the quantile
-FLOOR = 10.0  # voxels that a relative error is of at least, for structures that are not found
+FLOOR = 10.0  # voxels: the least denominator of a relative error, for missed structures
 
 
 class Rule(NamedTuple):
@@ -85,7 +85,7 @@ def label_size(probabilities, c):
 
 
 def nested_score(probabilities, c, size):
-    """The least s for which {margin > s} has at most `size` voxels and {margin >= -s} as many.
+    """The least s for which {margin > s} has at most `size` voxels and {margin >= -s} at least.
 
     The margin is log p_c less the largest log p of another class; infinite where one is zero.
     """
@@ -127,7 +127,7 @@ def around_label(unit):
 
 
 def uncertain_size(probabilities, c):
-    """The number of voxels whose margin is below two: for two classes, p from 0.12 to 0.88."""
+    """The number of voxels with |margin| up to two: for two classes, p from 0.12 to 0.88."""
     low, high = nested_interval(probabilities, c, 2.0)
     return high - low
 

@@ -23,7 +23,7 @@ def define_flags():
         "calibration",
         None,
         ["auto", "none", *maps],
-        "Map, chosen again; auto: none without subjects set aside. [the run's]",
+        "Calibration map; auto: none unless subjects were set aside. [the run's]",
     )
     flags.DEFINE_float(
         "coverage",

@@ -29,7 +29,7 @@ def how(record):
         return f"Of {', '.join(tried)}, none was accepted by subjects {where}."
     if "subjects" not in record:
         return "None was fitted." if record["kind"] == "none" else "It was given."
-    return "It minimises the negative log-likelihood of all pixels of the calibration subjects."
+    return "It minimises the negative log-likelihood of pixels of the calibration subjects."
 
 
 def calibrated(record, dataset):

@@ -74,7 +74,7 @@ def raw_server(network, pixel_mm, windows, frequencies):
 def rescale(image, window=None):
     """The 2nd and 98th percentile of all pixels, or a window, to 0 and 1, clipped.
 
-    It is normalization.normalize without N4.
+    It is normalization.normalize without N4, padding, borders and hot pixels.
     """
     low, high = window or _percentiles(image)
     return tf.clip_by_value(tf.math.divide_no_nan(image - low, high - low), 0.0, 1.0)

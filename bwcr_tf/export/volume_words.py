@@ -7,8 +7,8 @@ _HEADER = """\
 | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 _NOTE = """
-Mean absolute relative errors of volumes in per cent; subjects of whom the intervals held all
-volumes, and what was promised, in per cent; mean width in ml."""
+Mean absolute relative errors of volumes in per cent; subjects all of whose volumes the
+intervals held, and the coverage promised, in per cent; mean width in ml."""
 
 
 def promise(record):

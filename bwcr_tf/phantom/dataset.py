@@ -81,7 +81,7 @@ def write(directory, num_training=45, num_testing=20, seed=0, advance=None):
             folder = whole / part / f"patient{number:03d}"
             write_subject(folder, seed, number, part == "testing")
 
-        with ThreadPoolExecutor(2) as pool:  # threads: NumPy and SciPy let go of the lock
+        with ThreadPoolExecutor(2) as pool:  # threads: NumPy and SciPy release the GIL
             for _ in pool.map(make, range(1, total + 1)):
                 advance()
         return _move(whole, directory)

@@ -2,7 +2,7 @@
 
 For the scan NAME, on its own grid and in its own format (DICOM series: NIfTI):
 
-    NAME_labels         uint8: the most likely class of each voxel
+    NAME_labels         uint8 (uint16 above 256 classes): the most likely class of each voxel
     NAME_probabilities  float32, 4D: the class is the last axis; background is 0
     NAME_entropy        float32: -sum_c p_c log p_c, in nats
 
@@ -33,13 +33,13 @@ def define_flags():
         "orientation",
         "auto",
         source.table_keys("bwcr_tf.predict.orientation", "MODES"),
-        "How scans are held: as their headers say, as stored, or searched in plane. auto: the "
+        "How scans are oriented: by header, as stored, or by in-plane search. auto: the "
         "header's, with a warning where another is clearly more likely; docs/predict.md.",
     )
     flags.DEFINE_integer(
         "max_tiles",
         None,
-        "Most tiles of a slice, of a scan larger than the model's grid; 1: its centre alone. [the "
+        "Most tiles per slice, if a scan exceeds the model's grid; 1: its centre alone. [the "
         "model's: 256 or 1, by the Dice of validation scans]",
         1,
     )

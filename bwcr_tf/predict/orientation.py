@@ -15,7 +15,7 @@ MODES = {
     "the training scans had no directions",
     "header": "as the header says",
     "stored": "the array's axes are the model's",
-    "search": "the in-plane orientation of which the network is the least uncertain",
+    "search": "the in-plane orientation in which the network is least uncertain",
 }
 SLICES = 2  # that are compared, where one alone is not enough
 CLEARLY = 1.5  # times the uncertainty of another; docs/prediction_trials.md has the trial
@@ -51,7 +51,7 @@ def choose(image, normalized, model, mode, path):
     if taken or clear:
         how = "predicted" if taken else "seems to be held"
         errors.warn(
-            f"{path}: {how} with axes {best}, where its header is taken for {header}: the "
+            f"{path}: {how} with axes {best}, not {header} as by its header: the "
             f"network's uncertainty on a few slices is {found[best]:.3f}, not {found[header]:.3f}; "
             "look at the result, or choose by --orientation"
         )

@@ -49,7 +49,7 @@ def together(output, name):
     Files of an earlier prediction that are not written again, as of another format, are removed.
 
     Raises:
-      DataError: something could not be written; then the scan has no new file.
+      DataError: something could not be written to that folder; then the scan has no new file.
     """
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,9 @@ def _inside(source, output, pattern):
     visible = [p for p in sorted(source.rglob("*")) if not is_left_out(p, source, outputs)]
     paths = [path for path in visible if is_scan(path)]
     if other := [path for path in visible if formats.is_other(path)]:
-        errors.warn(f"{other[0]}: {len(other)} such not read; expected {formats.READ}")
+        errors.warn(
+            f"{other[0]}: {len(other)} such files are not read; expected {formats.READ}"
+        )
     if links := [p for p in visible if p.is_symlink() and p.is_dir() and p not in paths]:
         errors.warn(
             f"{links[0]}: {len(links)} links to folders not followed; copy what they hold"

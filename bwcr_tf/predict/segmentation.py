@@ -194,7 +194,7 @@ def predict_oriented(images, model, mode, max_tiles, path):
         if len(set(model.class_frequencies)) == 1:  # of a model of an earlier version
             given = f"1 / {len(model.class_frequencies)} each"
         errors.warn(
-            f"{path}: {unseen.mean():.1%} of the scan lie beyond {seen}; "
+            f"{path}: {unseen.mean():.1%} of the scan lies beyond {seen}; "
             f"there, probabilities are {given}, and volumes count the most frequent class"
         )
     return probabilities, chosen, unseen

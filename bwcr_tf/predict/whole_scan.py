@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from bwcr_tf.data import grids, scans, tiles
 from bwcr_tf.evaluation import inference, volumes
 
-_BLOCK = 2**22  # probabilities of as many slices as have so many numbers are blended at a time
+_BLOCK = 2**22  # probabilities that are blended at a time, in whole slices
 
 
 class Layout(NamedTuple):

@@ -78,7 +78,7 @@ def improvement(folder, dataset, found):
         for name, values in group.items()
     )
     caption = f"Fig. 3, {dataset}. Reduction of ECE relative to DA, by subject."
-    return [Figure(path, f"{caption} It falls for {shares}.")]
+    return [Figure(path, f"{caption} Subjects whose ECE falls: {shares}.")]
 
 
 def _draw_boxes(groups, path):

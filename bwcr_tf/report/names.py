@@ -45,7 +45,7 @@ def title(method, labels="first"):
 
 
 def position(method, labels="first"):
-    """Sorts rows: by METHODS, methods that it lacks last; labels of more annotators after all.
+    """Sort key of rows: by METHODS, others last; those of several annotators' labels at the end.
 
     An ensemble follows its first method.
     """

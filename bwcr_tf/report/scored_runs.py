@@ -14,7 +14,7 @@ from bwcr_tf.training import run_folder, validations
 
 
 class Run(NamedTuple):
-    """A scored run; `calibrated` is [] where no map was asked for, others without their file."""
+    """A scored run; a table without its file is [], so is `calibrated` without a map asked for."""
 
     dataset: str
     ntr: int

@@ -38,8 +38,8 @@ def define_flags():
     flags.DEFINE_bool("jit", False, "Compile the training step with XLA.")
     flags.DEFINE_integer("eval_every", 100, "Steps between validations.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of weights, batches and transforms.", 0, 2**31)
-    flags.DEFINE_integer("num_calibration", None, "Subjects to calibrate on. [validation's]", 1)
-    flags.DEFINE_enum("calibration", "auto", maps, "Map to export; auto asks num_calibration's.")
+    flags.DEFINE_integer("num_calibration", None, "Size of the calibration set. [validation's]", 1)
+    flags.DEFINE_enum("calibration", "auto", maps, "Map to export; auto: by the calibration set.")
     flags.DEFINE_float("coverage", 0.9, "Coverage of volumes' intervals; 0: none.", 0.0, 0.999)
     # fmt: on
 

@@ -28,7 +28,7 @@ def describe(cases, num_classes):
 def class_frequencies(cases, num_classes):
     """Share [C] of each class in the labelled voxels beyond the network's grid.
 
-    One more scan counts as if it had the frequencies of the grid there: that five scans show
+    One extra scan with the frequencies of the grid is counted in: that five scans show
     nothing does not mean that no scan does. Where no scan is larger, they are those of the grid.
     """
     within = sum(_counts(case.label_maps, num_classes) for case in cases)

@@ -93,7 +93,10 @@ def test_volumes_cut_across_their_slices_are_told_of_whenever_they_are_used(tmp_
     for _ in range(2):
         cache.prepare(cut, SETTINGS, tmp_path / "cache", workers=1)
         told = capsys.readouterr().err
-        assert "warning: 1 of 2 volumes are cut across their slices" in told and "v55" in told
+        assert (
+            "warning: 1 of 2 volumes seem to be sliced in another plane" in told
+            and "v55" in told
+        )
     cache.prepare(cut[:1], SETTINGS, tmp_path / "cache", workers=1)
     assert "warning" not in capsys.readouterr().err
 

@@ -102,7 +102,10 @@ def test_scans_of_another_ending_are_told_once(tmp_path, capsys):
     for _ in range(2):
         datasets.find("nnunet", root)
     told = capsys.readouterr().err
-    assert told.count("x_0000.nii: 2 such not read; expected .nii.gz, the file_ending") == 1
+    assert (
+        told.count("x_0000.nii: 2 such files are not read; expected .nii.gz, the file_ending")
+        == 1
+    )
 
 
 def test_a_label_without_an_image_is_refused(tmp_path):

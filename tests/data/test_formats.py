@@ -92,7 +92,7 @@ def test_a_folder_says_what_in_it_is_not_read(tmp_path, capsys):
     for name in ("b.mgz", "c.MGZ", "._d.mgz", "notes.txt", ".DS_Store"):
         (tmp_path / "in" / name).touch()
     assert list(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == ["a"]
-    assert "b.mgz: 2 such not read; expected NIfTI-1" in capsys.readouterr().err
+    assert "b.mgz: 2 such files are not read; expected NIfTI-1" in capsys.readouterr().err
 
 
 def test_hidden_paths_are_those_with_a_dot_before_any_part(tmp_path):

@@ -59,5 +59,5 @@ def test_calibration_subjects_come_after_validation_in_the_same_balanced_order()
 
 def test_too_many_training_subjects_says_how_many_there_are():
     collection = subjects.Collection(("a",), pool("AB", 10))
-    with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11, for of 20 subjects 4"):
+    with pytest.raises(DataError, match=r"ntr=12: expected 1 to 11: of 20 subjects 4"):
         splits.split("phantom", collection, 12, 1)

@@ -339,7 +339,7 @@ def test_a_scan_that_no_tile_covers_whole_is_warned_of(model, tmp_path, capsys, 
     assert not segmentation.predict_all({"a": path}, model, tmp_path / "out", max_tiles=1)
     told = capsys.readouterr().err
     assert (
-        "77.0% of the scan lie beyond the model's grid; there, probabilities are 1 / 4" in told
+        "77.0% of the scan lies beyond the model's grid; there, probabilities are 1 / 4" in told
     )
     assert "77.0% of the scan" in (tmp_path / "out" / "index.html").read_text("utf-8")
     assert model.class_frequencies == (0.25,) * 4  # of a model of an earlier version

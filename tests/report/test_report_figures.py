@@ -38,7 +38,9 @@ def test_figure_3_says_for_how_many_subjects_the_error_falls(drawn, tmp_path):
     write_run(tmp_path, "cr", 1, [0.3, 0.3, 0.1])
     write_run(tmp_path, "bwcr", 1, [0.1, 0.39, 0.1])
     (figure,) = figures.improvement(tmp_path, "acdc", scored_runs.load(tmp_path))
-    assert figure.caption.endswith("It falls for CR 50% (N_tr = 5), BWCR 100% (N_tr = 5).")
+    assert figure.caption.endswith(
+        "Subjects whose ECE falls: CR 50% (N_tr = 5), BWCR 100% (N_tr = 5)."
+    )
     boxes = [to_hex(patch.get_facecolor()) for patch in drawn[0].axes[0].patches]
     assert boxes == [names.line(method)["color"].lower() for method in ("cr", "bwcr")]
 
