@@ -94,8 +94,8 @@ def _with_normalization(network, kind):
     """A copy of a network whose batch normalisation is of the class `kind`."""
 
     def clone(layer):
-        is_other = isinstance(layer, layers.BatchNormalization)
-        return (kind if is_other else type(layer)).from_config(layer.get_config())
+        is_normalization = isinstance(layer, layers.BatchNormalization)
+        return (kind if is_normalization else type(layer)).from_config(layer.get_config())
 
     copy = keras.models.clone_model(network, clone_function=clone)
     copy.set_weights(network.get_weights())

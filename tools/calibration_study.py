@@ -163,7 +163,7 @@ def draws(folder, arguments):
         names = some_of(list(subjects), count, rng)
         some = [{name: table[name] for name in names} for table in (subjects, samples)]
         gains = {kind: calibration_choice.held_out(kind, *some) for kind in KINDS}
-        kinds.append(calibration_choice.largest(gains))
+        kinds.append(calibration_choice.best_kind(gains))
         slopes.append(calibration.fit("temperature", list(some[1].values())).weights[0, 0])
         if kinds[-1] != "none":
             found = calibration.fit(kinds[-1], list(some[1].values()))

@@ -31,7 +31,7 @@ def load(folder, arguments):
     return spec, flags, data_dir, arguments.cache_dir or flags["cache_dir"]
 
 
-def remembered(function):
+def memoized(function):
     """`function` of an array, computed once for each content."""
     found = {}
 

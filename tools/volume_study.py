@@ -53,7 +53,7 @@ def cases_of(folder, arguments):
         )
     parts = ("training", "validation", "test")
     subjects = {part: spec.subjects(part, directory) for part in parts}
-    subjects["training"] = subjects["training"][:20]  # as export.labelled
+    subjects["training"] = subjects["training"][:20]  # as export.calibration_cases
     found = {
         part: cache.prepare(some, spec.settings, kept)
         for part, some in (subjects | {"unused": pool}).items()
@@ -113,7 +113,7 @@ def ceiling(test, classes, arguments):
         score = conformal.quantile(scores[known], arguments.coverage)
         ends = np.maximum(others - score * unit, 0), others + score * unit
         width = by_subject([s.voxel_ml() for s in scans] * (ends[1] - ends[0]), np.mean)
-        error = by_subject(volume_estimator.relative(others, true), np.mean)
+        error = by_subject(volume_estimator.relative_errors(others, true), np.mean)
         row = {"volume": "annotators", "kind": "relative", "label_error": None}
         row |= {"calibrated_error": error.mean(), "annotators_inside": None}
         row |= {"level": level, "covered": (scores <= score)[~known].sum()}
@@ -145,7 +145,7 @@ def line(title, rows):
 def study(folder, arguments):
     """Prints the table of one run."""
     spec, cases, unused, kind = cases_of(folder, arguments)
-    predict = studies.remembered(inference.predictor(checkpoints.load_best(folder)))
+    predict = studies.memoized(inference.predictor(checkpoints.load_best(folder)))
     known = training_data.describe(cases["training"], spec.settings.num_classes)
     frequencies = tuple(known["class_frequencies"])
     fixed = {"test": cases["test"], "frequencies": frequencies, "first": kind == "first"}

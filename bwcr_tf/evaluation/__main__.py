@@ -35,14 +35,14 @@ def main(_):
 
     from bwcr_tf.data import cache, coverage, shifts
     from bwcr_tf.evaluation import calibration_record, inference
-    from bwcr_tf.export import ensemble, labelled, saved_model
+    from bwcr_tf.export import calibration_cases, ensemble, saved_model
     from bwcr_tf.training import checkpoints, run_folder, training_data
 
     tf.config.experimental.enable_op_determinism()
     folder = ensemble.find(FLAGS.run_dir)
     spec, run_flags = run_folder.load_spec(folder), run_folder.read_flags(folder)
     if ensemble.is_new(folder):
-        own = labelled.cases(folder, spec, FLAGS.data_dir, FLAGS.cache_dir)
+        own = calibration_cases.load(folder, spec, FLAGS.data_dir, FLAGS.cache_dir)
         saved_model.export_run(folder, "auto", cases=own, data_dir=FLAGS.data_dir)
     subjects = spec.subjects("test", FLAGS.data_dir or run_folder.data_dir(run_flags))
     cache_dir = FLAGS.cache_dir or run_flags["cache_dir"]

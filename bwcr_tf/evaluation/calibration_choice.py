@@ -37,7 +37,7 @@ def choose(choice, predict, cases, part):
     gains = {kind: held_out(kind, subjects, samples, progress.advance) for kind in kinds}
     selected, kind = part == "validation", choice
     if choice == "auto":  # those who selected the weights gain by maps that may suit no others
-        kind = "none" if selected else largest(gains)
+        kind = "none" if selected else best_kind(gains)
     record |= {
         "kind": kind,
         "subjects": sorted(subjects),
@@ -100,7 +100,7 @@ def helps(nll, tace):
     return bool(nll.mean() > stats.sem(nll) and not significance.mean(tace) < 0)
 
 
-def largest(gains):
+def best_kind(gains):
     """The accepted kind that gains most, of {kind: (NLL gains, TACE gains) by subject}."""
     accepted = {kind: nll.mean() for kind, (nll, tace) in gains.items() if helps(nll, tace)}
     return max(accepted, key=accepted.get, default="none")

@@ -29,7 +29,7 @@ def colored(image, label_map, opacity=0.5):
     return np.where(label_map[..., None] > 0, (1 - opacity) * grey + opacity * paint, grey)
 
 
-def labelled(image, label_map, num_classes):
+def overlay(image, label_map, num_classes):
     """As `colored`, with ignored pixels as grey as the background."""
     return colored(image, np.where(label_map < num_classes, label_map, 0))
 
@@ -43,7 +43,7 @@ def strip(image, label_map, probabilities, weight):
     """Image, label, prediction, confidence and weight side by side: [H, 5 W, 3] uint8."""
     tiles = [
         colored(image, np.zeros_like(label_map)),
-        labelled(image, label_map, probabilities.shape[-1]),
+        overlay(image, label_map, probabilities.shape[-1]),
         colored(image, probabilities.argmax(axis=-1)),
         heat(probabilities.max(axis=-1), 1 / probabilities.shape[-1], 1),
         heat(weight, 0, max(weight.max(), 1e-6)),
@@ -115,7 +115,7 @@ def panels(rows, path):
     for line, (title, image, label_map, probabilities) in zip(axes, rows, strict=True):
         confidence = probabilities.max(axis=-1)
         line[0].imshow(colored(image, np.zeros_like(label_map)))
-        line[1].imshow(labelled(image, label_map, probabilities.shape[-1]))
+        line[1].imshow(overlay(image, label_map, probabilities.shape[-1]))
         line[2].imshow(colored(image, probabilities.argmax(axis=-1)))
         shown = line[3].imshow(confidence, vmin=1 / probabilities.shape[-1], vmax=1)
         line[0].set_ylabel(title, fontsize=8)

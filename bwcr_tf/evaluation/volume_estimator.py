@@ -27,9 +27,11 @@ def choose(subjects, true, sizes):
       The last is {candidate: mean error [n] of each subject's volumes, left out}.
     """
     subjects = np.array(subjects)
-    errors = {str(region or "label"): relative(sizes[region], true) for region in REGIONS}
+    errors = {
+        str(region or "label"): relative_errors(sizes[region], true) for region in REGIONS
+    }
     factors = [factor(sizes[None][subjects != s], true[subjects != s]) for s in subjects]
-    errors["factor"] = relative(factors * sizes[None], true)
+    errors["factor"] = relative_errors(factors * sizes[None], true)
     errors = {name: significance.by_subject(subjects, e, np.mean) for name, e in errors.items()}
     name = best(errors)
     if name == "factor":
@@ -49,7 +51,7 @@ def best(errors):
     return max(sure, key=sure.get, default="label")
 
 
-def relative(sizes, true):
+def relative_errors(sizes, true):
     """Absolute errors [N] relative to true sizes, or to volumes.FLOOR where they are smaller."""
     return np.abs(sizes - true) / np.maximum(true, volumes.FLOOR)
 

@@ -40,7 +40,7 @@ def main(_):
     """Exports a run in the format asked for, and prints where to and by which calibration."""
     quiet.import_tensorflow()
     from bwcr_tf.evaluation import calibration_record
-    from bwcr_tf.export import calibration_words, ensemble, labelled, saved_model
+    from bwcr_tf.export import calibration_cases, calibration_words, ensemble, saved_model
     from bwcr_tf.training import run_folder
 
     if FLAGS.format == "onnx":
@@ -54,7 +54,7 @@ def main(_):
         calibration_record.load(folder, spec.settings.num_classes)
     kept = choice in ((None, None), (None, 0), ("none", 0))
     places = FLAGS.data_dir, FLAGS.cache_dir
-    cases = None if kept else labelled.cases(folder, spec, *places)
+    cases = None if kept else calibration_cases.load(folder, spec, *places)
     path = folder / "saved_model"
     record, network = saved_model.export_run(folder, *choice, cases, FLAGS.data_dir)
     if FLAGS.format == "onnx":

@@ -23,7 +23,7 @@ def export_run(folder, choice=None, coverage=None, cases=None, data_dir=None):
     Args:
       choice: of calibration_choice.choose; None leaves a run's map as it is.
       coverage: of the intervals of volumes; None leaves them as they are.
-      cases: of `labelled.cases`, for what is set; None where it needs none.
+      cases: of `calibration_cases.load`, for what is set; None where it needs none.
       data_dir: the folder of the data set, in place of the run's own.
 
     Returns:

@@ -61,7 +61,7 @@ def setting_blocks(setting, methods, folder):
     blocks = test_tables(setting, methods)
     one_class = len(next(iter(methods.values()))[0].spec.classes) == 1
     for key, make in (
-        ("calibrated", supplementary_tables.temperature_table),
+        ("calibrated", supplementary_tables.calibration_table),
         ("volumes", volume_table.make),
         ("last", supplementary_tables.selection_table),
         ("validations", partial(curves.by_step, folder)),

@@ -68,7 +68,7 @@ def _hd95_by_structure(found):
     return {key: float(np.mean(value)) for key, value in values.items()}
 
 
-def temperature_table(setting, methods):
+def calibration_table(setting, methods):
     """Calibration of {method: Runs} before and after each run's map."""
     names = "ece", "tace_paper", "ece_all", "nll", "brier"
     metrics = [scores.METRICS[name] for name in names]

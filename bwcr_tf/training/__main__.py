@@ -53,7 +53,7 @@ def run_flags():
 def main(_):
     """Trains the run that the flags name, or resumes it, and exports its network."""
     quiet.import_tensorflow()
-    from bwcr_tf.export import calibration_words, labelled, saved_model
+    from bwcr_tf.export import calibration_cases, calibration_words, saved_model
     from bwcr_tf.training import build, run, run_folder
 
     given = run_flags()
@@ -68,7 +68,7 @@ def main(_):
     with run_folder.lock(folder):
         run_folder.claim(folder, given, spec)
         best = run.train(folder, spec, subjects, options, given)
-        cases = labelled.cases(folder, spec, directory, options.cache_dir)
+        cases = calibration_cases.load(folder, spec, directory, options.cache_dir)
         choice = options.calibration, options.coverage
         record, _ = saved_model.export_run(folder, *choice, cases, directory)
     print(f"calibration {record['kind']}. {calibration_words.how(record)}")

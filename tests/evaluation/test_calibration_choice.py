@@ -113,8 +113,8 @@ def test_the_largest_accepted_gain_is_taken():
         "beta": (gain + 1, gain),
         "dirichlet": (2 * gain, -gain),
     }
-    assert calibration_choice.largest(gains) == "beta"
-    assert calibration_choice.largest({"beta": (gain, -gain)}) == "none"
+    assert calibration_choice.best_kind(gains) == "beta"
+    assert calibration_choice.best_kind({"beta": (gain, -gain)}) == "none"
 
 
 def test_gains_are_of_subjects_that_the_map_was_not_fitted_on(monkeypatch):

@@ -62,7 +62,7 @@ def test_factor_minimises_the_mean_relative_error():
     true = rng.uniform(5, 90, 2000)
     sizes = true * rng.uniform(0.7, 2.0, 2000)
     tried = np.linspace(0.5, 2, 1501)
-    errors = [volume_estimator.relative(f * sizes, true).mean() for f in tried]
+    errors = [volume_estimator.relative_errors(f * sizes, true).mean() for f in tried]
     found = volume_estimator.factor(sizes, true)
     assert found == pytest.approx(tried[np.argmin(errors)], abs=0.003)
     np.testing.assert_allclose(
@@ -101,7 +101,7 @@ def test_the_largest_gain_is_taken_and_small_volumes_have_errors_of_ten_voxels()
     noise = np.array([0.1, 0.2, 0.3])
     errors = {"label": 3 + 0 * noise, "0.01": 2 + noise, "0.2": 1 + noise, "0.5": 2 - noise}
     assert volume_estimator.best(errors) == "0.2"
-    found = volume_estimator.relative(np.array([5.0, 30]), np.array([2.0, 20]))
+    found = volume_estimator.relative_errors(np.array([5.0, 30]), np.array([2.0, 20]))
     np.testing.assert_allclose(found, [0.3, 0.5])
 
 

@@ -13,7 +13,7 @@ from bwcr_tf import unet
 from bwcr_tf.data import cache, grids, preprocess, scans
 from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import calibration, calibration_record
-from bwcr_tf.export import ensemble, labelled, saved_model
+from bwcr_tf.export import calibration_cases, ensemble, saved_model
 from bwcr_tf.predict import segmentation
 from bwcr_tf.report import scored_runs
 from bwcr_tf.system.errors import DataError
@@ -168,7 +168,9 @@ def test_ensemble_is_calibrated_exported_scored_reported_and_predicts(
     folder = ensemble.find(text(runs))
     spec = run_folder.load_spec(folder)
     assert ensemble.is_new(folder)
-    record, _ = saved_model.export_run(folder, "dirichlet", cases=labelled.cases(folder, spec))
+    record, _ = saved_model.export_run(
+        folder, "dirichlet", cases=calibration_cases.load(folder, spec)
+    )
     assert record["subjects"] == list(patients(4, 6)) and not ensemble.is_new(folder)
     found = calibration_record.load(folder, 4)
     flags = run_folder.read_flags(folder)

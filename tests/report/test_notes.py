@@ -33,7 +33,7 @@ def test_the_notes_of_tables_count_the_values_that_are_in_no_mean(tmp_path):
     assert f"{both}: 0 (DA) 3 of 6." in tables.sweep_table(plain).note
     note = supplementary_tables.selection_table("", methods).note
     assert f"{both}: DA 3 → 0 of 6, CR 0 → 1 of 3." in note
-    note = supplementary_tables.temperature_table("", methods).note
+    note = supplementary_tables.calibration_table("", methods).note
     assert "mean: TACE×10 (" in note and "): DA 3 → 0 of 6, CR 0 → 2 of 3." in note
     note = against_annotators.score_table("", methods).note
     assert "mean: TACE (no pixel" in note and "): BWCR 1 of 6." in note

@@ -19,14 +19,14 @@ def test_temperature_leakage_and_truth_average_the_runs(tmp_path):
                 truth={"variation": [0.1, 0.3, 0.2][k] + shift, "rms": 0.4, "label_variation": 0.2},
             )  # fmt: skip
     methods = scored_runs.group(scored_runs.load(tmp_path), "label")
-    table = supplementary_tables.temperature_table("", methods)
+    table = supplementary_tables.calibration_table("", methods)
     assert table.rows[0][:3] == ["DA", "1.15", "30.0 → 15.0"]
     assert "temperature of runs of earlier versions" in table.note
     for run, kind in zip(methods["DA"], ("beta", "none"), strict=True):
         run.summary["calibration"] = {"kind": kind}
         del run.summary["temperature"]
-    assert supplementary_tables.temperature_table("", methods).rows[0][1] == "beta, none"
-    later = supplementary_tables.temperature_table("", {"DA": methods["DA"]})
+    assert supplementary_tables.calibration_table("", methods).rows[0][1] == "beta, none"
+    later = supplementary_tables.calibration_table("", {"DA": methods["DA"]})
     assert later.note == "Before → after the map that each run exports."
     assert supplementary_tables.leakage_table("", methods).rows[2] == ["BWCR"] + ["7.00 ()"] * 3
     table = supplementary_tables.truth_table("", methods)

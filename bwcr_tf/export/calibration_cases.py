@@ -6,7 +6,7 @@ from bwcr_tf.training import labels, run_folder
 _TRAINING = 20  # subjects that choose the kind of interval
 
 
-def cases(folder, spec, data_dir=None, cache_dir=None):
+def load(folder, spec, data_dir=None, cache_dir=None):
     """{part: Cases} of a run, with the annotators that count; of training, the first 20 subjects.
 
     Args:
