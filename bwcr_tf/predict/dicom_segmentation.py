@@ -44,7 +44,7 @@ def write(folder, path, probabilities, model):
         for number, (what, array) in enumerate(found.items(), start=1):
             try:
                 segmentation = _segmentation(sources, array[order], model, number)
-            except AttributeError as error:
+            except (AttributeError, TypeError, ValueError) as error:
                 raise DataError(f"{path}: {error}; expected a complete DICOM image") from error
             segmentation.save_as(folder / f"{what}.dcm")
 
@@ -53,8 +53,33 @@ def read_sources(path):
     """The datasets of a scan's files, and the index of each of their frames in the volume."""
     paths = dicom.dicom_files(path) if path.is_dir() else [path]
     planes = [p for file in paths for p in slice_planes.planes_of(file, itk_files.header(file))]
-    order, _ = slice_planes.arrange(planes)
-    return [pydicom.dcmread(file, stop_before_pixels=True) for file in paths], np.argsort(order)
+    order, (*_, step_mm) = slice_planes.arrange(planes)
+    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in paths]
+    for source in sources:
+        complete(source, sources[0], step_mm)
+    return sources, np.argsort(order)
+
+
+def complete(source, first, step_mm):
+    """Gives a dataset what highdicom asks for and `slice_planes`, which checked it, does not.
+
+    That is one orientation for all, not just to 1e-3, a SliceThickness, and, of frames, both what
+    they share and their measures in the groups that are shared.
+    """
+    if "PerFrameFunctionalGroupsSequence" not in source:
+        source.ImageOrientationPatient = first.ImageOrientationPatient
+        if not source.get("SliceThickness"):
+            source.SliceThickness = f"{step_mm:.10g}"
+        return
+    if not source.get("SharedFunctionalGroupsSequence"):
+        source.SharedFunctionalGroupsSequence = [pydicom.Dataset()]
+    shared, frame = (
+        source[name][0]
+        for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    )
+    for name in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        if name not in shared:
+            shared[name] = frame[name]
 
 
 def _segmentation(sources, pixels, model, number):
@@ -85,7 +110,7 @@ def _segmentation(sources, pixels, model, number):
 def _series_number(source, number):
     """The SeriesNumber of Segmentation `number` of a series, from that of the series."""
     found = 100 * source + number
-    return found if found < 2**31 else source  # the most that IS holds (PS3.5, 6.2)
+    return found if 0 < found < 2**31 else max(source, 1)  # the most that IS holds (PS3.5, 6.2)
 
 
 def _segments(model):

@@ -11,7 +11,7 @@ from scipy import special
 
 from bwcr_tf.data import formats, grids, nifti
 from bwcr_tf.predict import image_files, scan_folder
-from bwcr_tf.system import command
+from bwcr_tf.system import command, files
 from bwcr_tf.system.errors import DataError
 
 
@@ -35,11 +35,38 @@ def entropy(probabilities):
     return found
 
 
+_MARKS = (
+    ".lock",
+    "volumes.csv",
+    "index.html",
+)  # one is in every folder that this command writes to
 _ARRAYS = {  # each is made when it is written, for memory
     "labels": label_map,
     "probabilities": lambda probabilities: np.moveaxis(probabilities, -1, 0),
     "entropy": entropy,
 }
+
+
+def claim(output, names):
+    """A block in which this process alone predicts scans into a folder, which it makes.
+
+    Raises:
+      DataError: another process is in it, or the scans' files would replace some that are not of
+        this command.
+    """
+    if not any((output / mark).exists() for mark in _MARKS):
+        for name, file in itertools.product(names, _files()):
+            if (path := output / f"{name}_{file}").exists():
+                raise DataError(f"{path}: not of this command; choose another output folder")
+    output.mkdir(parents=True, exist_ok=True)
+    busy = f"{output}: another process is predicting into it; choose another output folder"
+    return files.lock(output / ".lock", busy)
+
+
+def _files():
+    """What the files of a scan may be called, after its name."""
+    ends = {*scan_folder.ENDINGS.values(), ".dcm"}
+    return ["".join(pair) for pair in itertools.product(_ARRAYS, ends)]
 
 
 @contextlib.contextmanager
@@ -62,9 +89,8 @@ def together(output, name):
         written = sorted(os.listdir(temporary))
         for file in written:
             os.replace(os.path.join(temporary, file), output / f"{name}_{file}")
-    for file in itertools.product(_ARRAYS, {*scan_folder.ENDINGS.values(), ".dcm"}):
-        if "".join(file) not in written:  # of an earlier prediction
-            (output / f"{name}_{''.join(file)}").unlink(missing_ok=True)
+    for file in {*_files()}.difference(written):  # of an earlier prediction
+        (output / f"{name}_{file}").unlink(missing_ok=True)
 
 
 def write(folder, suffix, probabilities, image, header=None):

@@ -75,3 +75,11 @@ main.onclick = event => {
 const contours = document.querySelector("#contours");
 contours.onchange = () => document.body.classList.toggle("no-contours", !contours.checked);
 """
+
+
+def is_ours(page):
+    """Whether the file `page` is an index.html of this command."""
+    if not page.is_file():
+        return False
+    with open(page, "rb") as file:
+        return MARK.encode() in file.read(1000)

@@ -165,27 +165,26 @@ def _outputs(source, output):
         yield output.resolve()
     for page in sorted(source.rglob("index.html")):
         folder = page.parent.resolve()
-        if folder not in (source.resolve(), output.resolve()) and _is_ours(page):
+        if folder not in (source.resolve(), output.resolve()) and page_style.is_ours(page):
             errors.warn(f"{page.parent}: predictions of this command, which are left out")
             yield folder
 
 
-def _is_ours(page):
-    """Whether an index.html is of this command."""
-    if not page.is_file():
-        return False
-    with open(page, "rb") as file:
-        return page_style.MARK.encode() in file.read(1000)
-
-
 def is_left_out(path, source, outputs):
-    """Whether a path in `source` is hidden or in one of the folders `outputs`."""
-    return formats.is_hidden(path, source) or not {*path.resolve().parents}.isdisjoint(outputs)
+    """Whether a path in `source` is hidden, in one of the folders `outputs`, or one of them."""
+    place = path.resolve()
+    if place in outputs and page_style.is_ours(place / "index.html"):
+        return True  # it may hold DICOM Segmentations
+    return formats.is_hidden(path, source) or not {*place.parents}.isdisjoint(outputs)
 
 
 def is_scan(path):
-    """Whether a path is a scan by its ending or its DICOM files."""
-    return bool(dicom.dicom_files(path, deep=False) if path.is_dir() else ending(path))
+    """Whether a path is a scan by its ending or its DICOM files; warns if it cannot be read."""
+    try:
+        return bool(dicom.dicom_files(path, deep=False) if path.is_dir() else ending(path))
+    except PermissionError as error:
+        errors.warn(f"{error.filename}: no permission to read it; {path} is left out")
+        return False
 
 
 def ending(path):

@@ -19,7 +19,7 @@ from bwcr_tf.predict import (
     volumetry,
     whole_scan,
 )
-from bwcr_tf.system import command, errors, files
+from bwcr_tf.system import command, errors
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.system.progress import Progress
 from bwcr_tf.training import run_folder
@@ -60,12 +60,10 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=No
       write_also: function of (folder, path, probabilities, model) that writes more files there.
 
     Raises:
-      DataError: `output` has predictions of another model, or an index.html that is not of this
-        command; or another process is predicting into it.
+      DataError: `output` has predictions of another model, or files of such names that are not of
+        this command; or another process is predicting into it.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    busy = f"{output}: another process is predicting into it; choose another output folder"
-    with files.lock(output / ".lock", busy):
+    with outputs.claim(output, paths):
         return _predict_all(paths, model, output, mode, write_also, max_tiles)
 
 
@@ -79,11 +77,13 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
             try:
                 channel_paths = scan_folder.channel_paths(path, model.channels)
                 page.warn_of_another(articles, name, channel_paths[0])
-                rows[name], article = predict_scan(
+                rows[name], articles[name] = predict_scan(
                     channel_paths, name, model, output, mode, write_also, max_tiles
                 )
+                stays = "; its images are written"
                 volumetry.write_volumes(output, list(rows.values()))
-                articles[name] = article
+                if len(articles) == 1:  # by which other calls know the folder
+                    page.write(output, articles, model.name)
             except Exception as error:  # a bad scan does not stop the others, whatever it does
                 what = f"{path}: {type(error).__name__}: {command.one_line(error)}"
                 failures.append((str(error) if isinstance(error, DataError) else what) + stays)

@@ -164,6 +164,45 @@ def test_frames_of_one_file_keep_their_places(tmp_path):
     check(tmp_path, [path], image, probabilities.argmax(axis=-1), probabilities)
 
 
+@pytest.mark.parametrize("groups", ["per frame", "none shared"])
+def test_frames_that_keep_their_measures_themselves_are_written(groups, tmp_path):
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    extra()
+    path = tmp_path / "enhanced.dcm"
+    write_enhanced(path, (6, 0, 9, 3))
+    source = pydicom.dcmread(path)
+    shared_group = source.SharedFunctionalGroupsSequence[0]
+    for frame in source.PerFrameFunctionalGroupsSequence:
+        for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            frame[name] = shared_group[name]
+    source.SharedFunctionalGroupsSequence = (
+        [] if groups == "none shared" else [pydicom.Dataset()]
+    )
+    source.save_as(path)
+    image = scans.read_image(path)
+    probabilities = smooth_probabilities(image)
+    command.dicom_writer({"a": path})(tmp_path, path, probabilities, MODEL)
+    check(tmp_path, [path], image, probabilities.argmax(axis=-1), probabilities)
+
+
+def test_a_series_that_is_read_gets_its_segmentations(tmp_path):
+    """Without a SliceThickness, with orientations that differ in a digit, and number -1."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    extra()
+    for k, file in enumerate(sorted(series(0).glob("*.dcm"))):
+        source = pydicom.dcmread(file)
+        del source.SliceThickness
+        source.ImageOrientationPatient[0] += 1e-5 * k
+        source.SeriesNumber = -1
+        source.save_as(tmp_path / f"{k:02}.dcm")
+    files = sorted(tmp_path.glob("*.dcm"))
+    image = scans.read_image(tmp_path)
+    probabilities = smooth_probabilities(image)
+    (tmp_path / "out").mkdir()
+    command.dicom_writer({"a": tmp_path})(tmp_path / "out", tmp_path, probabilities, MODEL)
+    check(tmp_path / "out", files, image, probabilities.argmax(axis=-1), probabilities)
+
+
 def test_a_scan_in_which_nothing_was_found_is_an_empty_segmentation(tmp_path):
     highdicom = extra()
     path = tmp_path / "enhanced.dcm"

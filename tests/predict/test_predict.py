@@ -21,7 +21,15 @@ from bwcr_tf.data import channels, grids, preprocess, scans
 from bwcr_tf.data.subjects import Volume
 from bwcr_tf.evaluation import calibration, inference, volume_scans, volume_scores, volumes
 from bwcr_tf.export import manifest
-from bwcr_tf.predict import orientation, outputs, page, scan_folder, segmentation, whole_scan
+from bwcr_tf.predict import (
+    orientation,
+    outputs,
+    page,
+    scan_folder,
+    segmentation,
+    volumetry,
+    whole_scan,
+)
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 
@@ -493,6 +501,7 @@ def test_predictions_of_an_earlier_call_are_no_scans(model, tmp_path, capsys):
     source = tmp_path / "in"
     path = save(scan(), source / "p1.nii.gz")
     assert not segmentation.predict_all({"p1": path}, model, source / "deep/first")
+    (source / "deep/first/p1_labels.dcm").touch()  # of a DICOM series
     (source / "report").mkdir()
     (source / "report/index.html").write_text("<p>of someone else")
     save(scan(), source / "report/p2.nii.gz")
@@ -503,6 +512,54 @@ def test_predictions_of_an_earlier_call_are_no_scans(model, tmp_path, capsys):
         assert capsys.readouterr().err.strip() == told
     assert set(scan_folder.find_scans(source, source / "deep/first")) == {"p1", "report/p2"}
     assert not capsys.readouterr().err
+
+
+def test_the_page_says_whose_a_folder_is_from_its_first_scan_on(model, tmp_path):
+    path, seen = save(scan(), tmp_path / "a.nii.gz"), []
+
+    def look(folder, *_):
+        seen.append((tmp_path / "out/index.html").exists())
+
+    paths = {"a": path, "b": path}
+    assert not segmentation.predict_all(paths, model, tmp_path / "out", write_also=look)
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("name", ["a_labels.nrrd", "a_entropy.nii.gz", "a_labels.dcm"])
+def test_files_that_are_not_of_this_command_are_neither_replaced_nor_removed(
+    name, model, tmp_path
+):
+    path, output = save(scan(), tmp_path / "a.nii.gz"), tmp_path / "out"
+    output.mkdir()
+    (output / name).write_text("by hand")
+    with pytest.raises(DataError, match=f"{name}: not of this command; choose another output"):
+        segmentation.predict_all({"a": path}, model, output)
+    assert [file.name for file in output.iterdir()] == [name]
+    assert not segmentation.predict_all({"b": path}, model, output)
+    assert (output / name).read_text() == "by hand"
+
+
+def test_a_table_that_cannot_be_written_leaves_the_new_images(model, tmp_path, monkeypatch):
+    path, output = save(scan(), tmp_path / "a.nii.gz"), tmp_path / "out"
+    assert not segmentation.predict_all({"a": path}, model, output)
+    monkeypatch.setattr(volumetry, "write_volumes", lambda *_: open(tmp_path / "no/table", "w"))
+    (failure,) = segmentation.predict_all({"a": path}, model, output)
+    assert failure.endswith("; its images are written")
+
+
+def test_a_folder_that_may_not_be_read_is_left_out(tmp_path, monkeypatch, capsys):
+    closed = tmp_path / "in/lost+found"
+    closed.mkdir(parents=True)
+    save(scan(), tmp_path / "in/a.nii.gz")
+
+    def dicom_files(folder, deep=True):
+        if folder == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return []
+
+    monkeypatch.setattr(scan_folder.dicom, "dicom_files", dicom_files)
+    assert set(scan_folder.find_scans(tmp_path / "in", tmp_path / "out")) == {"a"}
+    assert f"{closed}: no permission to read it" in capsys.readouterr().err
 
 
 def test_a_scan_that_fails_says_that_its_earlier_prediction_stays(model, tmp_path):
