@@ -63,7 +63,9 @@ def check(folders, specs, flags):
         for what in ("classes", "settings", "channels", "test"):
             one, other = getattr(spec, what), getattr(specs[0], what)
             if one != other:
-                what = {"settings": "preprocessing", "test": "test subjects"}.get(what, what)
+                if what == "settings":
+                    what, one, other = _first_difference(one, other)
+                what = {"test": "test subjects"}.get(what, what)
                 raise DataError(f"{folder}: {what} {one}; expected {other}, of {folders[0]}")
         one, other = (flag_roles.protocol(each) for each in (found, flags[0]))
         for name in sorted((one.keys() | other.keys()) - {"seed"}):
@@ -72,6 +74,14 @@ def check(folders, specs, flags):
                     f"{folder}: made with --{name}={one.get(name)}; expected "
                     f"{other.get(name)}, of {folders[0]}"
                 )
+
+
+def _first_difference(settings, expected):
+    """The first field of two Settings that differs, in words, and both values."""
+    found, wanted = vars(settings), vars(expected)
+    name = next(name for name in found if found[name] != wanted[name])
+    why = " (of CT, by the training subjects: such runs have no ensemble)" * (name == "windows")
+    return f"preprocessing {name}{why}", found[name], wanted[name]
 
 
 def join(specs):

@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 
-from bwcr_tf.data import coding, normalization, tiles
+from bwcr_tf.data import coding, formats, normalization, tiles
 from bwcr_tf.system import files
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import training_data
@@ -103,7 +103,7 @@ def verify_manifest(folder):
 
 def _digests(folder):
     """SHA-256 of the files that TensorFlow reads from a SavedModel, by name."""
-    files = [*folder.glob("*.pb"), *(folder / "variables").glob("*")]
+    files = [*formats.visible(folder, "*.pb"), *formats.visible(folder / "variables")]
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(files)

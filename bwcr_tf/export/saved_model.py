@@ -84,7 +84,7 @@ def export(network, folder, description):
     training.
     """
     folder = pathlib.Path(folder)
-    temporary = files.temporary_path(folder)
+    temporary, old = (files.temporary_path(folder) for _ in range(2))
     settings = description["preprocessing"]
     windows = settings.get("windows", (None,))
     frequencies = manifest.class_frequencies(description)
@@ -97,8 +97,10 @@ def export(network, folder, description):
             archive.add_endpoint(name, function, input_signature=inputs)
         archive.write_out(temporary, verbose=False)
         manifest.write_manifest(temporary, description)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # moved, which is one step, where to delete it is many
+            os.replace(folder, old)
         os.replace(temporary, folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -53,7 +53,7 @@ def run_flags():
 def main(_):
     """Trains the run that the flags name, or resumes it, and exports its network."""
     quiet.import_tensorflow()
-    from bwcr_tf.export import calibration_cases, calibration_words, saved_model
+    from bwcr_tf.export import calibration_words
     from bwcr_tf.training import build, run, run_folder
 
     given = run_flags()
@@ -68,12 +68,26 @@ def main(_):
     with run_folder.lock(folder):
         run_folder.claim(folder, given, spec)
         best = run.train(folder, spec, subjects, options, given)
-        cases = calibration_cases.load(folder, spec, directory, options.cache_dir)
-        choice = options.calibration, options.coverage
-        record, _ = saved_model.export_run(folder, *choice, cases, directory)
+        record = export(folder, spec, directory, options)
     print(f"calibration {record['kind']}. {calibration_words.how(record)}")
     print_best(folder, best)
     print(f"next        python evaluate.py --run_dir={folder}")
+
+
+def export(folder, spec, directory, options):
+    """The calibration record of a trained run, which is exported with the map that flags ask for.
+
+    Where they ask for none, an export that is there stays: bwcr_tf.export may have made it.
+    """
+    from bwcr_tf.evaluation import calibration_record
+    from bwcr_tf.export import calibration_cases, saved_model
+
+    exported = calibration_record.finished(folder) and (folder / "saved_model").is_dir()
+    if exported and not (FLAGS["calibration"].present or FLAGS["coverage"].present):
+        return calibration_record.load(folder, spec.settings.num_classes)[0]
+    cases = calibration_cases.load(folder, spec, directory, options.cache_dir)
+    choice = options.calibration, options.coverage
+    return saved_model.export_run(folder, *choice, cases, directory)[0]
 
 
 def print_best(folder, best):

@@ -99,7 +99,14 @@ def test_logits_of_vanishing_probabilities_are_finite():
 
 CHANGES = {
     "classes": ({"classes": ("RV", "MYO", "LA")}, "classes .*LA.*expected .*LV"),
-    "preprocessing": ({"settings": preprocess.Settings(4, 48, 2.5, "LPS", 0)}, "preprocessing"),
+    "preprocessing": (
+        {"settings": preprocess.Settings(4, 48, 2.5, "LPS", 0)},
+        "preprocessing size",
+    ),
+    "windows": (
+        {"settings": preprocess.Settings(4, 32, 2.0, n4_shrink=0, windows=((0.0, 9.0),))},
+        r"run3: preprocessing windows \(of CT, by the training subjects.*expected \(None,\)",
+    ),
     "test subjects": ({"test": patients(11)}, "test subjects"),
     "steps": ({"more": {"steps": 3}}, "run3: made with --steps=3; expected 2, of .*run1"),
     "precision": ({"more": {"mixed_precision": True}}, "=True; expected False, of .*run1"),

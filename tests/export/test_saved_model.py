@@ -97,6 +97,34 @@ def test_failed_export_leaves_the_old_one(network, tmp_path):
     assert {*tmp_path.iterdir()} == {folder, other}
 
 
+def test_an_export_that_ends_as_it_deletes_the_old_one_has_left_the_new(
+    network, tmp_path, monkeypatch
+):
+    folder, remove = tmp_path / "saved_model", saved_model.shutil.rmtree
+    saved_model.export(network, folder, DESCRIPTION)
+
+    def interrupted(path, *arguments, **others):
+        if str(path).startswith(str(tmp_path)) and path.exists():
+            raise KeyboardInterrupt
+        remove(path, *arguments, **others)
+
+    monkeypatch.setattr(saved_model.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        saved_model.export(network, folder, DESCRIPTION | {"dataset": "another"})
+    assert manifest.verify_manifest(folder)["dataset"] == "another"
+
+
+def test_hidden_files_that_a_mac_adds_are_no_damage(network, tmp_path):
+    folder = tmp_path / "saved_model"
+    saved_model.export(network, folder, DESCRIPTION)
+    for name in ("._saved_model.pb", "variables/._variables.index", "variables/.DS_Store"):
+        (folder / name).write_bytes(b"of a Mac")
+    assert manifest.verify_manifest(folder)["classes"] == DESCRIPTION["classes"]
+    (folder / "variables/other").touch()
+    with pytest.raises(DataError, match="damaged"):
+        manifest.verify_manifest(folder)
+
+
 def test_missing_and_broken_weights_are_errors(tmp_path):
     with pytest.raises(DataError, match="not there"):
         checkpoints.load_best(tmp_path)

@@ -22,9 +22,11 @@ from bwcr_tf.data import cache, datasets, preprocess
 from bwcr_tf.evaluation import __main__ as evaluation
 from bwcr_tf.evaluation import scores
 from bwcr_tf.export import __main__ as export
+from bwcr_tf.export import calibration_cases, saved_model
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
+from bwcr_tf.training import __main__ as training
 from bwcr_tf.training import run_folder, training_data
 from bwcr_tf.training.selection import NotFinite, Selection
 
@@ -301,6 +303,29 @@ def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
     (line,) = found.stderr.splitlines()  # and nothing of TensorFlow's
     assert found.returncode == 1 and line.startswith(f"error: {message}")
     assert found.stdout == "" and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "asked, exported, again", [(0, True, False), (0, False, True), (1, True, True)]
+)
+def test_training_again_keeps_an_export_unless_flags_ask_for_another(
+    asked, exported, again, tmp_path, monkeypatch
+):
+    record, calls = {"choice": "none", "kind": "none"}, []
+    (tmp_path / "calibration.json").write_text(json.dumps(record))
+    if exported:
+        (tmp_path / "saved_model").mkdir()
+    flags = dict.fromkeys(("calibration", "coverage"), types.SimpleNamespace(present=asked))
+    monkeypatch.setattr(training, "FLAGS", flags)
+    monkeypatch.setattr(calibration_cases, "load", lambda *_: {})
+    monkeypatch.setattr(
+        saved_model, "export_run", lambda *found: (calls.append(found), ("new", None))[1]
+    )
+    spec = types.SimpleNamespace(settings=types.SimpleNamespace(num_classes=4))
+    options = types.SimpleNamespace(calibration="auto", coverage=0.9, cache_dir="cache")
+    found = training.export(tmp_path, spec, "data", options)
+    assert found == ("new" if again else record)
+    assert calls == [(tmp_path, "auto", 0.9, {}, "data")] * again
 
 
 def test_a_run_folder_made_with_other_flags_is_refused(acdc, trained):
