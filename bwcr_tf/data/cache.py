@@ -57,7 +57,7 @@ def _make_missing(jobs, cases, workers):
         return
     progress = Progress("preprocessing volumes", len(jobs))
     context = multiprocessing.get_context("spawn")  # a fork after TensorFlow may hang
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+    with ProcessPoolExecutor(workers or _cores(), mp_context=context) as pool:
         futures = {pool.submit(_prepare_one, *job): job[-1] for job in jobs}
         try:
             for future in as_completed(futures):
@@ -72,6 +72,12 @@ def _make_missing(jobs, cases, workers):
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _cores():
+    """The processor cores that this process may use; at most 61, which Windows can wait for."""
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    return min(len(affinity(0)), 61)
 
 
 def _check_planes(cases, settings):

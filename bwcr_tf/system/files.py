@@ -55,7 +55,10 @@ def lock(path, busy):
 def write(path, content):
     """Writes a file of text (in UTF-8) or bytes."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with open(temporary, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name without content
 
 
 def write_json(path, value):
@@ -65,7 +68,8 @@ def write_json(path, value):
 
 def read_csv(path):
     """csv.DictReader of a file in UTF-8, of which a quoted cell may hold any character."""
-    return csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))
+    text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write the mark
+    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def write_csv(path, columns, rows, form):

@@ -46,6 +46,17 @@ def test_a_scan_larger_than_the_grid_is_kept_whole(acdc, tmp_path):
         np.testing.assert_allclose(case.plane[inner], case.image, atol=1e-6)
 
 
+@pytest.mark.parametrize("cores, expected", [(3, 3), (128, 61)])
+def test_as_many_processes_as_this_one_may_use(cores, expected, monkeypatch):
+    monkeypatch.setattr(
+        cache.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False
+    )
+    assert cache._cores() == expected
+    monkeypatch.delattr(cache.os, "sched_getaffinity")
+    monkeypatch.setattr(cache.os, "cpu_count", lambda: cores)  # macOS, Windows
+    assert cache._cores() == expected
+
+
 def test_cache_key_depends_on_content_and_settings(acdc):
     first, second = datasets.find("acdc", acdc).pool[0].volumes
     key = cache._key(first, SETTINGS)

@@ -24,6 +24,13 @@ def test_rows_are_written_with_six_decimals_and_read_again(tmp_path):
     assert scores.read(tmp_path / "other.csv") == []
 
 
+def test_a_table_that_a_spreadsheet_has_saved_is_read(tmp_path):
+    scores.write(tmp_path / "scores.csv", [row("a", "all", dice=0.5)])
+    content = (tmp_path / "scores.csv").read_bytes()
+    (tmp_path / "scores.csv").write_bytes(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
+    assert scores.read(tmp_path / "scores.csv") == [row("a", "all", dice=0.5)]
+
+
 @pytest.mark.parametrize("name", ["a\u2028b", "a\u0085b", "a\nb", 'a"b', "a,b"])
 def test_a_subject_may_have_any_name(name, tmp_path):
     scores.write(tmp_path / "scores.csv", [row(name, "all", dice=0.5)])
