@@ -2,7 +2,7 @@
 
 from bwcr_tf.system.errors import DataError
 
-_PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
+PLACES = ("data_dir", "runs_dir", "cache_dir")  # may differ when a run is resumed elsewhere
 _AFTERWARDS = ("calibration", "coverage", "temperature")  # do not change the training
 _APART = (  # may differ in runs that are compared: methods, draws, what split.json has, speed
     "method", "radius", "run", "members", "size", "pixel_mm", "n4_shrink", "num_calibration",
@@ -14,7 +14,13 @@ _LATER = {"labels": "first", "mixed_precision": "False", "jit": "False"}
 
 def training_flags(flags):
     """The flags that the result of training depends on."""
-    return {k: v for k, v in flags.items() if k not in (*_PLACES, *_AFTERWARDS)}
+    return {k: v for k, v in flags.items() if k not in (*PLACES, *_AFTERWARDS)}
+
+
+def at_places(flags, new):
+    """The flags of a run with the PLACES of the dict `new`."""
+    own = {name: value for name, value in flags.items() if name not in PLACES}
+    return own | {name: value for name, value in new.items() if name in PLACES}
 
 
 def protocol(flags):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from bwcr_tf import pipeline
 from bwcr_tf.data import cache, channels, coverage, datasets, normalization, preprocess, splits
 from bwcr_tf.data.settings import parse_size
+from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
@@ -68,12 +69,27 @@ def train(folder, spec, subjects, options, flags):
     monitor = Monitor(folder, flags, spec.classes)
     how = cases["validation"], folder, options.eval_every, options.steps, monitor.report
     selection = Selection(trainer, network, *how)
-    start = selection.restore()
+    start = restore(selection, folder)
     describe(folder, spec, cases, start, options)
     if start < options.steps:
         monitor.begin(start, options.steps)
         fit(trainer, selection, monitor, cases.pop("training"), start, options)
     return float(selection.best)
+
+
+def restore(selection, folder):
+    """The steps that were done, from which `selection` is restored.
+
+    Raises:
+      DataError: no checkpoint is whole, or all are gone of a run that was trained to its end.
+    """
+    start = selection.restore()
+    if not start and calibration_record.finished(folder):
+        raise DataError(
+            f"{folder}: trained to its end, but its checkpoints are gone; evaluate.py and "
+            "bwcr_tf.export need none. Delete the run to train it again"
+        )
+    return start
 
 
 def prepare(spec, subjects, options):

@@ -66,7 +66,8 @@ def claim(folder, flags, spec):
     """Makes the folder of a run, or checks that it was made with the same flags and split.
 
     Args:
-      flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads.
+      flags: dict of flag names to values, kept as flags.txt, which `--flagfile` reads. Of a run
+        that was there, it is given the places of data and cache, which may be others now.
 
     Raises:
       DataError: the folder belongs to other flags or another split, and stays as it is; the
@@ -74,13 +75,14 @@ def claim(folder, flags, spec):
     """
     _make(folder)
     found = load_spec(folder) if (folder / "split.json").exists() else None
+    new, old = {name: str(value) for name, value in flags.items()}, {}
     if (folder / "flags.txt").exists():
-        new = {name: str(value) for name, value in flags.items()}
-        flag_roles.compare(folder, read_flags(folder), new, found, spec)
+        old = read_flags(folder)
+        flag_roles.compare(folder, old, new, found, spec)
     if found not in (None, spec, dataclasses.replace(spec, channels=())):
         raise DataError(f"{folder}: split.json differs from the split of the data found now")
-    if not (folder / "flags.txt").exists():
-        lines = (f"--{name}={value}\n" for name, value in sorted(flags.items()))
+    if (kept := flag_roles.at_places(old, new) if old else new) != old:
+        lines = (f"--{name}={value}\n" for name, value in sorted(kept.items()))
         files.write(folder / "flags.txt", "".join(lines))
     if not found:
         split = dataclasses.asdict(spec) | {"hash": spec.hash}

@@ -23,6 +23,17 @@ def test_a_refused_claim_leaves_the_folder_as_it_is(flags, spec, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_run_that_goes_on_elsewhere_has_its_data_where_they_are_now(tmp_path):
+    run_folder.claim(tmp_path, {"steps": 2, "data_dir": "a", "cache_dir": "b"}, SPEC)
+    for places in (
+        {"data_dir": "c", "cache_dir": "d"},
+        {"cache_dir": "e"},
+    ):  # then: its default
+        run_folder.claim(tmp_path, {"steps": 2, "calibration": "beta"} | places, SPEC)
+        assert run_folder.read_flags(tmp_path) == {"steps": "2"} | places
+        assert run_folder.load_spec(tmp_path) == SPEC
+
+
 @pytest.mark.parametrize("name", ["runs [2]", "a\\b"])
 def test_a_lock_that_is_refused_makes_no_folder(name, tmp_path):
     with pytest.raises(DataError, match="expected a path without"):

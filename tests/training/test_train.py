@@ -27,7 +27,7 @@ from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.trainer import Trainer
 from bwcr_tf.training import __main__ as training
-from bwcr_tf.training import run_folder, training_data
+from bwcr_tf.training import run, run_folder, training_data
 from bwcr_tf.training.selection import NotFinite, Selection
 
 train, evaluate = (partial(processes.run, f"bwcr_tf.{n}") for n in ("training", "evaluation"))
@@ -303,6 +303,31 @@ def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
     (line,) = found.stderr.splitlines()  # and nothing of TensorFlow's
     assert found.returncode == 1 and line.startswith(f"error: {message}")
     assert found.stdout == "" and not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_without_its_checkpoints_is_not_trained_anew(tmp_path):
+    selection = types.SimpleNamespace(restore=lambda: 0)
+    assert run.restore(selection, tmp_path) == 0
+    (tmp_path / "calibration.json").write_text("{}")
+    with pytest.raises(DataError, match="trained to its end, but its checkpoints are gone"):
+        run.restore(selection, tmp_path)
+    selection.restore = lambda: 8
+    assert run.restore(selection, tmp_path) == 8
+
+
+def test_scores_of_an_earlier_evaluation_are_told_of(tmp_path, capsys):
+    for name in ("scores.csv", "scores_last.csv", "shifts/noise-5/scores.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a")
+    for before in (None, b"a"):
+        evaluation.warn_of_earlier(tmp_path, before)
+    assert not capsys.readouterr().err
+    evaluation.warn_of_earlier(tmp_path, b"b")
+    assert "delete them: scores_last.csv, shifts/noise-5/scores.csv" in capsys.readouterr().err
+    (tmp_path / "scores_last.csv").unlink()
+    (tmp_path / "shifts/noise-5/scores.csv").unlink()
+    evaluation.warn_of_earlier(tmp_path, b"b")
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
