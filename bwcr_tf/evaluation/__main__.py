@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from bwcr_tf.system import command, files, quiet, source
+from bwcr_tf.system import command, errors, files, quiet, source
 
 FLAGS = flags.FLAGS
 
@@ -79,7 +79,9 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     first = run_flags.get("labels", "first") == "first"
     how = rules, first, tile_choice.beyond(record)
     found = scoring.score_all(predict, its_map, cases, classes, *how)
+    before = files.content(folder / "scores.csv")
     result = scoring.write(folder, found, its_map, classes)
+    warn_of_earlier(folder, before)
     result["calibration"] |= {key: record[key] for key in ("choice", "kind")}
     result |= analysis.summarize(found.pooled, classes)
     (folder / "scores_volumes.csv").unlink(missing_ok=True)  # of an earlier evaluation
@@ -91,6 +93,17 @@ def evaluate_best(folder, cases, classes, record, its_map, run_flags):
     shown = cases, found.rows, found.pooled["reliability"], predict, len(classes) + 1
     figures.draw_run(folder / "figures", run_flags["method"], *shown)
     print_scores(folder, result)
+
+
+def warn_of_earlier(folder, before):
+    """Warns of other scores of an earlier evaluation, if scores.csv is no longer `before`."""
+    others = [*folder.glob("scores*_last.csv"), *folder.glob("shifts/*/*.csv")]
+    if others and before not in (None, files.content(folder / "scores.csv")):
+        errors.warn(
+            f"{folder}: other scores than those of an earlier evaluation, of other scans, labels "
+            "or versions; score these again, or delete them: "
+            + ", ".join(sorted(path.relative_to(folder).as_posix() for path in others))
+        )
 
 
 def print_scores(folder, result):

@@ -52,6 +52,11 @@ def lock(path, busy):
         yield
 
 
+def content(path):
+    """The bytes of a file, or None where there is none."""
+    return path.read_bytes() if path.exists() else None
+
+
 def write(path, content):
     """Writes a file of text (in UTF-8) or bytes."""
     with atomic_path(path) as temporary:
