@@ -28,6 +28,7 @@ from bwcr_tf.evaluation import (
     truth,
 )
 from bwcr_tf.system import command
+from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import checkpoints, labels
 
 KINDS = tuple(calibration.PARAMETERS)
@@ -44,6 +45,8 @@ def cases_of(arguments, folder, unused):
         pool = [s for s in datasets.find(spec.dataset, directory).pool if s.name not in seen]
         subjects = some_of(pool, unused, random.Random(0))
         part = f"{len(subjects)} unused"
+    if not subjects:
+        raise DataError(f"{folder}: no {part} subjects to calibrate on; expected one or more")
     found = [
         cache.prepare(some, spec.settings, kept)
         for some in (subjects, spec.subjects("test", directory))

@@ -30,8 +30,9 @@ def check(found):
                 f"one data set by the name of {run.dataset}"
             )
         _check_volumes(run, volumes)
-        count = run.flags.get("members", "").count(",")  # an ensemble has those of all members
-        _check_subjects(run, subjects.setdefault((run.setting, run.number, count), run))
+        members = run.flags.get("members", "").split(",")  # an ensemble has those of them all
+        draws = tuple(member.rpartition("/run")[2] for member in members)
+        _check_subjects(run, subjects.setdefault((run.setting, run.number, draws), run))
         _check_flags(run, of_number.setdefault((run.setting, run.number), run), "compared")
         method = run.setting, run.label, run.sweep_row
         _check_flags(run, of_method.setdefault(method, run), "averaged")
@@ -84,12 +85,14 @@ def _made(run, how):
     """{name: value} of what the Runs of a setting share: flags, preprocessing, ...
 
     Those that are compared also share their calibration subjects, but for ensembles, which may
-    have fewer; those that are averaged, the radius of their method. An ensemble has the flags that
+    have fewer; those that are averaged, the radius of their method, but not the windows of CT,
+    which are by the training subjects. An ensemble has the flags that
     all its members have.
     """
     found = flag_roles.protocol(run.flags) | dataclasses.asdict(run.spec.settings)
     if how == "averaged":
         found |= {name: text for name, text in run.flags.items() if name == "radius"}
+        del found["windows"]
     elif "members" not in run.flags:
         found["calibration subjects"] = ", ".join(sorted(run.spec.calibration)) or "none"
     return {name: value for name, value in found.items() if name not in _SHOWN}

@@ -98,16 +98,19 @@ def pairs(ours, methods):
     """Pairs of titles (ours, other) that are compared, of {title: Runs}.
 
     A network is compared with a network, an ensemble with ours of as many members; and runs with
-    those of the same numbers, of which there must be one.
+    those of the same numbers and training subjects, of which there must be one.
     """
     if ours not in methods:
         return []
     kind = {name: (*names.members(f[0].method), f[0].labels) for name, f in methods.items()}
     own = {n: name for name, (m, n, labels) in kind.items() if (m, 1, labels) == kind[ours]}
     others = {name: n for name, (_, n, _) in kind.items() if name not in own.values()}
-    numbers = {name: {run.number for run in found} for name, found in methods.items()}
+    draws = {
+        name: {(run.number, *sorted(run.spec.training)) for run in found}
+        for name, found in methods.items()
+    }
     found = [(own[n], name) for name, n in others.items() if n in own]
-    return [(our, name) for our, name in found if numbers[our] & numbers[name]]
+    return [(our, name) for our, name in found if draws[our] & draws[name]]
 
 
 def tests(ours, methods, rows="rows", metrics=run_scores.TESTED):

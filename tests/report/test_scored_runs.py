@@ -5,7 +5,7 @@ import pytest
 from report_runs import annotate, write_run, write_runs
 
 from bwcr_tf.data import preprocess
-from bwcr_tf.report import scored_runs
+from bwcr_tf.report import scored_runs, tables
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import run_folder
 
@@ -150,6 +150,30 @@ def test_runs_of_one_method_that_were_made_in_another_way_are_warned_of(tmp_path
         f"\nwarning: {folders[1]} and {folders[0]} are averaged, but differ in radius "
         "(20.0 and 10.0)\n"
     )
+
+
+def test_windows_of_ct_are_by_the_training_subjects_of_each_run(tmp_path, capsys):
+    folders = [write_run(tmp_path, "bwcr", run, [0.1] * 3) for run in (1, 2)]
+    settings = run_folder.load_spec(folders[1]).settings
+    windows = dataclasses.replace(settings, windows=((-100.0, 240.0),))
+    respecify(folders[1], settings=windows)
+    scored_runs.load(tmp_path)
+    assert not capsys.readouterr().err
+
+
+def test_ensembles_of_other_draws_are_rows_of_their_own_and_no_pair(tmp_path):
+    for method, members, training in (
+        ("dax2", "da/run1,da/run2", ("p", "q", "r")),
+        ("da+bwcrx2", "da/run1,bwcr/run1", ("p", "q")),
+        ("bwcrx2", "bwcr/run1,bwcr/run2", ("p", "q", "r")),
+        ("crx2", "cr/run1,cr/run3", ("p", "s")),
+    ):
+        folder = write_run(tmp_path, method, 1, [0.1] * 3)
+        respecify(folder, flags={"members": members}.items(), training=training)
+    methods = scored_runs.group(scored_runs.load(tmp_path), "label")
+    write_run(tmp_path, "bwcr", 1, [0.1] * 3)
+    methods |= {"BWCR": scored_runs.load(tmp_path / "acdc/ntr5/bwcr")}
+    assert tables.pairs("BWCR", methods) == [("BWCR × 2", "DA × 2")]
 
 
 def test_a_table_without_rows_is_refused(tmp_path):
