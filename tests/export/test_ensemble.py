@@ -101,10 +101,10 @@ CHANGES = {
     "classes": ({"classes": ("RV", "MYO", "LA")}, "classes .*LA.*expected .*LV"),
     "preprocessing": (
         {"settings": preprocess.Settings(4, 48, 2.5, "LPS", 0)},
-        "preprocessing size",
+        "run3: preprocessing pixel_mm 2.5; expected 2.0",
     ),
     "windows": (
-        {"settings": preprocess.Settings(4, 32, 2.0, n4_shrink=0, windows=((0.0, 9.0),))},
+        {"settings": preprocess.Settings(4, 48, 2.0, "LPS", 0, ((0.0, 9.0),))},
         r"run3: preprocessing windows \(of CT, by the training subjects.*expected \(None,\)",
     ),
     "test subjects": ({"test": patients(11)}, "test subjects"),
