@@ -1,9 +1,10 @@
+import functools
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from bwcr_tf import intensity
 
@@ -111,6 +112,41 @@ def test_draw_is_within_range_for_half_of_the_images(name):
     assert active.min() >= low and active.max() <= high
     assert active.size == pytest.approx(2000, abs=150)
     assert active.mean() == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+
+
+def test_parameters_are_uniform_and_scale_and_shift_alone_share_a_gate():
+    papers = {  # Sec. 4, of the authors' code
+        "gamma": (0.5, 2.0, 1.0),
+        "scale": (0.9, 1.1, 1.0),
+        "shift": (-0.1, 0.1, 0.0),
+        "blur_sigma": (0.25, 1.5, 0.0),
+        "sharpening": (1.0, 3.0, 0.0),
+        "noise_sd": (0.01, 0.1, 0.0),
+    }
+    drawn, active = intensity.sample(4000, 1, tf.constant([5, 6])), {}
+    assert drawn.keys() == papers.keys()
+    for name, (low, high, unchanged) in papers.items():
+        values = drawn[name].numpy().ravel()
+        active[name] = values != np.float32(unchanged)
+        uniform = stats.uniform(low, high - low)
+        assert stats.kstest(values[active[name]], uniform.cdf).pvalue > 1e-3, name
+    assert (active["scale"] == active.pop("shift")).all()
+    np.testing.assert_allclose(np.corrcoef(list(active.values())), np.eye(5), atol=0.06)
+
+
+def test_gamma_is_first_noise_is_last_and_sigmas_are_of_the_papers_grid():
+    x = images(1, 96)  # half of the paper's grid
+    values = {"gamma": 1.5, "scale": 1.1, "shift": -0.1, "blur_sigma": 1.2}
+    values |= {"sharpening": 2.0, "noise_sd": 0.1}
+    parameters = {name: tf.fill([1, 1, 1, 1], value) for name, value in values.items()}
+    seed = tf.constant([0, 0])
+    found = intensity.apply(x, parameters, seed)[0, ..., 0]
+    smooth = functools.partial(ndimage.gaussian_filter, mode="mirror", radius=6)
+    y = smooth(1.1 * x[0, ..., 0].numpy() ** 1.5 - 0.1, 0.6)
+    y = y + 2 * (y - smooth(y, 0.5))
+    zeros = identity(1) | {"noise_sd": tf.fill([1, 1, 1, 1], 0.1)}
+    noise = intensity.apply(tf.zeros_like(x), zeros, seed)[0, ..., 0]
+    np.testing.assert_allclose(found, y + noise, atol=1e-4)
 
 
 def test_randomize_is_a_function_of_its_seed_also_in_a_dataset():

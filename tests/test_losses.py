@@ -259,6 +259,12 @@ def test_boundary_ramp_is_equation_3(r, expected):
         np.testing.assert_allclose(weight(tf.fill(shape, r / 2)), expected, rtol=1e-5)
 
 
+def test_the_row_of_dice_adds_the_dice_of_monai():
+    found = methods.METHODS["dice_ce"].supervised_loss(LABELS, LOGITS)
+    expected = GOLDEN["cross_entropy_torch"] + MONAI["dice_monai"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_each_row_has_the_values_of_its_source():
     """Those of SVLS and NACL are tested above, with ignored neighbours."""
     z = 8 * LOGITS

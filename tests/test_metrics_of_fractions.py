@@ -154,3 +154,8 @@ def test_crps_is_the_integral_of_its_definition(value, mean, sd):
 def test_crps_without_spread_is_the_absolute_error():
     assert metrics.crps(3.0, 5.0, 0.0) == 2.0
     assert metrics.crps(3.0, 5.0, 1e-9) == pytest.approx(2.0)
+
+
+def test_a_pixel_is_foreground_if_more_than_one_per_cent_of_annotators_say_so():
+    fractions = np.array([[0.98, 0.02], [0.995, 0.005]], np.float32)
+    assert metrics.reliability(fractions, fractions)["count"].sum() == 1

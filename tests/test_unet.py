@@ -1,3 +1,4 @@
+import collections
 import subprocess
 import sys
 
@@ -11,6 +12,25 @@ from bwcr_tf import unet
 
 def test_weights_are_the_papers_0_84_million():
     assert unet.build_unet((192, 192), 4).count_params() == pytest.approx(0.84e6, rel=0.01)
+
+
+def test_layers_are_those_of_the_u_net():
+    found = unet.build_unet((192, 192), 4).layers
+    assert collections.Counter(type(layer).__name__ for layer in found) == {
+        "InputLayer": 1,
+        "Conv2D": 19,
+        "FusedBatchNormalization": 18,
+        "ReLU": 18,
+        "MaxPooling2D": 4,
+        "UpSampling2D": 4,
+        "Concatenate": 4,
+    }
+    kinds = {
+        kind: [la for la in found if kind in type(la).__name__] for kind in ("Norm", "Conv")
+    }
+    assert {(la.momentum, la.epsilon) for la in kinds["Norm"]} == {(0.9, 1e-5)}
+    assert {type(la.kernel_initializer).__name__ for la in kinds["Conv"][:-1]} == {"HeNormal"}
+    assert {la.interpolation for la in found if "UpS" in type(la).__name__} == {"bilinear"}
 
 
 def test_logits_have_the_image_size_and_float32():

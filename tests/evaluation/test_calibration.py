@@ -21,6 +21,14 @@ def sharpened(num_classes, slope, count=20_000, seed=0):
     return p, draw(rng, special.softmax(logits, axis=-1))
 
 
+def test_a_heavy_penalty_leaves_dirichlet_its_diagonal(monkeypatch):
+    monkeypatch.setattr(calibration, "PENALTY", 100.0)
+    found = calibration.fit("dirichlet", [calibration.sample(*sharpened(3, 2, 2000))])
+    off = found.weights[:3][~np.eye(3, dtype=bool)]
+    assert np.abs(off).max() < 0.01 and np.abs(found.bias).max() < 0.01
+    np.testing.assert_allclose(np.diag(found.weights), 0.5, atol=0.1)
+
+
 def test_identity_leaves_probabilities_unchanged():
     p, _ = sharpened(3, 2)
     assert calibration.apply(calibration.identity(3), p) is p

@@ -57,6 +57,12 @@ def measured(cases):
     return [volume_choice.measure(scan) for scan in of_cases(cases)]
 
 
+@pytest.mark.parametrize("true, limit", [(10.0, 0.5), (900.0, 2.0)])
+def test_a_factor_is_at_least_a_half_and_at_most_two_before_it_is_drawn_to_one(true, limit):
+    found = volume_estimator.factor(np.full(5, 100.0), np.full(5, true))
+    assert found == pytest.approx(limit**0.5)  # 5 / (5 + 5)
+
+
 def test_factor_minimises_the_mean_relative_error():
     rng = np.random.default_rng(1)
     true = rng.uniform(5, 90, 2000)

@@ -2,6 +2,7 @@ import types
 
 import pytest
 
+from bwcr_tf.data.settings import Settings
 from bwcr_tf.methods import METHODS
 from bwcr_tf.system.errors import DataError
 from bwcr_tf.training import build
@@ -19,6 +20,18 @@ def test_a_scale_of_the_consistency_loss_is_taken_where_there_is_one(method):
     else:
         with pytest.raises(DataError, match=f"^consistency_scale=10: {method} has no L_C"):
             build.find_method(options(method, 10.0))
+
+
+def test_the_trainer_is_what_the_options_ask_for():
+    asked = options("cr", scale=0.1)
+    asked.mixed_precision, asked.jit, asked.width = True, False, 4
+    asked.learning_rate, asked.steps = 1e-4, 50_000
+    trainer = build.trainer(Settings(3, 16), asked)
+    assert trainer.consistency_scale == 0.1 and trainer.method is METHODS["cr"]
+    assert trainer.network.get_layer("up0_conv2").compute_dtype == "bfloat16"
+    for step, rate in ((0, 1e-4), (25_000, 5.005e-5), (50_000, 1e-7)):  # Sec. 4
+        trainer.optimizer.iterations.assign(step)
+        assert float(trainer.optimizer.learning_rate) == pytest.approx(rate, rel=1e-3)
 
 
 def test_a_radius_is_taken_where_there_is_one():

@@ -5,6 +5,14 @@ import pytest
 from bwcr_tf.training import monitor as module
 
 
+def test_each_column_of_validation_csv_has_its_number(tmp_path):
+    found = types.SimpleNamespace(dice_per_class=[0.3], dice=0.2, ece=0.05)
+    terms = {"consistency": 2.0, "supervised": 1.0, "loss": 3.0}
+    module.Monitor(tmp_path, {}, ["LV"]).record(7, terms, found)
+    (row,) = module.validations.read(tmp_path / "validation.csv")
+    assert row == {"step": 7, "dice_LV": 0.3, "dice": 0.2, "ece": 0.05, **terms}
+
+
 @pytest.mark.parametrize(
     "count, first, expected",
     [

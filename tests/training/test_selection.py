@@ -117,6 +117,35 @@ def test_a_run_of_a_version_that_summed_the_loss_resumes_with_its_terms_at_zero(
     assert kept(tmp_path) == 1 and not any(map(np.any, resumed.restored))
 
 
+def test_last_weights_are_the_averages_of_the_newest_checkpoint(make, tmp_path):
+    selection = make()
+    train(selection, 1)
+    selection.best.assign(0.6)  # more than what follows
+    for value in (2, 3):
+        train(selection, value)
+    last = checkpoints.load_last(tmp_path)
+    assert kept(tmp_path) == 1
+    assert {float(v) for w in last.weights for v in np.ravel(w)} == {3.0}
+
+
+def test_reported_losses_are_means_since_the_last_validation(make):
+    selection, seen = make(), []
+    trackers = selection.trainer.trackers
+    selection.report = lambda *_: seen.append([float(t.result()) for t in trackers.values()])
+    for value in (1.0, 3.0):
+        for tracker in trackers.values():
+            tracker.update_state(value)
+        train(selection, 0)
+    assert seen == [[1.0] * len(trackers), [3.0] * len(trackers)]
+
+
+def test_an_undefined_dice_counts_as_zero(make, tmp_path, monkeypatch):
+    selection, found = make(), types.SimpleNamespace(dice=np.nan, predictions=[])
+    monkeypatch.setattr(module, "Validation", lambda _: found)
+    train(selection, 1)
+    assert kept(tmp_path) == 1 and float(selection.best) == 0
+
+
 @pytest.mark.parametrize(
     "jit, start, every, steps, expected",
     [
@@ -124,6 +153,8 @@ def test_a_run_of_a_version_that_summed_the_loss_resumes_with_its_terms_at_zero(
         (True, 0, 100, 1500, 10),
         (True, 21381, 500, 50000, 1),
         (True, 30, 4, 8, 2),
+        (True, 0, 100, 1505, 5),  # the last step
+        (True, 0, 25, 1500, 5),  # a validation
     ],
 )
 def test_steps_of_a_call_end_where_validations_are(jit, start, every, steps, expected):
