@@ -45,6 +45,12 @@ class Model:
         """The start of the digest, by which outputs say which model they are of."""
         return self.digest[:16]
 
+    def with_tiles(self, max_tiles):
+        """With so many tiles a slice at most; its rules are of volumes by its own number alone."""
+        if max_tiles in (None, self.max_tiles):
+            return self
+        return dataclasses.replace(self, max_tiles=max_tiles, rules=None)
+
     def probabilities(self, images):
         """The signature's probabilities [N, H, W, C] of an array of images [N, H, W, K]."""
         return self.signature(image=tf.constant(images))["probabilities"]
@@ -56,7 +62,8 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=No
     Args:
       paths: of several channels, the path of one: see `scan_folder.channel_paths`.
       mode: of orientation.MODES.
-      max_tiles: of a slice; the model's own if None.
+      max_tiles: of a slice; the model's own if None. With others, whose volumes were not
+        measured, calibrated volumes and intervals are left empty.
       write_also: function of (folder, path, probabilities, model) that writes more files there.
 
     Raises:
@@ -64,10 +71,10 @@ def predict_all(paths, model, output, mode="auto", write_also=None, max_tiles=No
         this command; or another process is predicting into it.
     """
     with outputs.claim(output, paths):
-        return _predict_all(paths, model, output, mode, write_also, max_tiles)
+        return _predict_all(paths, model.with_tiles(max_tiles), output, mode, write_also)
 
 
-def _predict_all(paths, model, output, mode, write_also, max_tiles):
+def _predict_all(paths, model, output, mode, write_also):
     rows, articles = volumetry.read_volumes(output, model), page.read(output, model.name)
     failures = []
     progress = Progress("predicting scans", len(paths))
@@ -78,7 +85,7 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
                 channel_paths = scan_folder.channel_paths(path, model.channels)
                 page.warn_of_another(articles, name, channel_paths[0])
                 rows[name], articles[name] = predict_scan(
-                    channel_paths, name, model, output, mode, write_also, max_tiles
+                    channel_paths, name, model, output, mode, write_also
                 )
                 stays = "; its images are written"
                 volumetry.write_volumes(output, list(rows.values()))
@@ -94,12 +101,12 @@ def _predict_all(paths, model, output, mode, write_also, max_tiles):
     return failures
 
 
-def predict_scan(paths, name, model, output, mode, write_also, max_tiles):
+def predict_scan(paths, name, model, output, mode, write_also):
     """Writes the files of a scan; returns its row of volumes.csv and its article of the page."""
     with errors.warnings_heard() as warnings:
         images = channels.read(paths)
         path, image = paths[0], images[0]
-        probabilities, code, unseen = predict_oriented(images, model, mode, max_tiles, path)
+        probabilities, code, unseen = predict_oriented(images, model, mode, path)
         held = dataclasses.replace(model.settings, orientation=code)
         orientation.check_plane(image, held, mode, path)
         voxel_ml = np.prod(image.GetSpacing()) / 1000
@@ -162,12 +169,13 @@ def load(folder):
 
 def predict(images, model, mode="header", max_tiles=None):
     """Probabilities [Z, Y, X, C] float32 of a scan; those of the classes where nothing is seen."""
-    probabilities, _, unseen = predict_oriented(images, model, mode, max_tiles, "scan")
+    model = model.with_tiles(max_tiles)
+    probabilities, _, unseen = predict_oriented(images, model, mode, "scan")
     whole_scan.fill(probabilities, unseen, model.class_frequencies)
     return probabilities
 
 
-def predict_oriented(images, model, mode, max_tiles, path):
+def predict_oriented(images, model, mode, path):
     """Probabilities of a scan as volumes count them, its orientation code, and what is unseen.
 
     `whole_scan.fill` makes the probabilities those that are written. The scan's `images`, of the
@@ -181,20 +189,11 @@ def predict_oriented(images, model, mode, max_tiles, path):
     settings = dataclasses.replace(settings, orientation=chosen)
     if not orientation.same_slices(code, chosen):
         normalized = preprocess.normalized(images, settings)
-    max_tiles = max_tiles or model.max_tiles
-    layout = whole_scan.plan(grids.Grid.of(image), settings, max_tiles)
+    layout = whole_scan.plan(grids.Grid.of(image), settings, model.max_tiles)
     slices = grids.on_grid(normalized, layout.grid)
     del normalized
     probabilities, unseen = whole_scan.predict(
         slices, layout, model.probabilities, model.class_frequencies
     )
-    if unseen is not None and unseen.any():
-        seen = f"{max_tiles} tiles a slice" if max_tiles > 1 else "the model's grid"
-        given = "how frequent the classes are in training"
-        if len(set(model.class_frequencies)) == 1:  # of a model of an earlier version
-            given = f"1 / {len(model.class_frequencies)} each"
-        errors.warn(
-            f"{path}: {unseen.mean():.1%} of the scan lies beyond {seen}; "
-            f"there, probabilities are {given}, and volumes count the most frequent class"
-        )
+    whole_scan.warn_of_unseen(unseen, path, model)
     return probabilities, chosen, unseen

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from bwcr_tf.data import grids, scans, tiles
 from bwcr_tf.evaluation import inference, volumes
+from bwcr_tf.system import errors
 
 _BLOCK = 2**22  # probabilities that are blended at a time, in whole slices
 
@@ -69,3 +70,18 @@ def fill(probabilities, unseen, frequencies):
     """Puts `frequencies` [C] where `predict` says that nothing was seen."""
     if unseen is not None:
         probabilities[unseen] = frequencies
+
+
+def warn_of_unseen(unseen, path, model):
+    """Warns of the share of the scan `path` that no tile of a segmentation.Model covers."""
+    if unseen is None or not unseen.any():
+        return
+    tiled, frequencies = f"{model.max_tiles} tiles a slice", model.class_frequencies
+    seen = tiled if model.max_tiles > 1 else "the model's grid"
+    given = "how frequent the classes are in training"
+    if len(set(frequencies)) == 1:  # of a model of an earlier version
+        given = f"1 / {len(frequencies)} each"
+    errors.warn(
+        f"{path}: {unseen.mean():.1%} of the scan lies beyond {seen}; "
+        f"there, probabilities are {given}, and volumes count the most frequent class"
+    )

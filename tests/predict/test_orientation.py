@@ -56,7 +56,7 @@ def held(code, array=None):
 
 
 def chosen(image, mode, known):
-    return segmentation.predict_oriented([image], model(known), mode, 9, "scan")[1]
+    return segmentation.predict_oriented([image], model(known), mode, "scan")[1]
 
 
 def test_the_eight_orientations_keep_the_slices():
@@ -80,7 +80,7 @@ def test_the_eight_orientations_keep_the_slices():
 @pytest.mark.parametrize("code", STORED)
 def test_search_finds_how_a_scan_is_held_and_its_output_lies_where_it_does(code, capsys):
     image = held(code)
-    found, taken, _ = segmentation.predict_oriented([image], model(True), "search", 9, "scan")
+    found, taken, _ = segmentation.predict_oriented([image], model(True), "search", "scan")
     place = grids.Grid.of(image).place
     foreground = place(sitk.GetImageFromArray(np.ascontiguousarray(found[..., 1])))
     expected = sitk.GetArrayFromImage(image) > 50
@@ -109,7 +109,7 @@ def test_a_header_that_cuts_across_the_slices_is_seen_through(capsys):
     assert chosen(image, "stored", False) == "PSL"
     taken = chosen(image, "auto", False)
     assert orientation.same_slices(taken, "PSL") and f"axes {taken}" in capsys.readouterr().err
-    found = segmentation.predict_oriented([image], model(False), "auto", 9, "scan")[0]
+    found = segmentation.predict_oriented([image], model(False), "auto", "scan")[0]
     np.testing.assert_array_equal(found[..., 1] > 0.5, sitk.GetArrayFromImage(image) > 50)
 
 

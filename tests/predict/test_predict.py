@@ -284,6 +284,23 @@ def test_volumes_are_calibrated_and_measured_on_what_is_predicted(
     np.testing.assert_allclose(scan.probabilities(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("max_tiles, empty", [(None, False), (256, False), (1, True)])
+def test_intervals_are_of_the_tiles_that_they_were_fitted_with(
+    max_tiles, empty, model, tmp_path
+):
+    rule = volumes.Rule(None, 1.0, "relative", 0.5, 0.9)
+    model = dataclasses.replace(model, rules=(rule,) * 3)
+    path = save(large_scan(), tmp_path / "a.nii.gz")
+    assert not segmentation.predict_all(
+        {"a": path}, model, tmp_path / "out", max_tiles=max_tiles
+    )
+    (row,) = volumetry.read_volumes(tmp_path / "out", model).values()
+    for name in model.classes:
+        for what in ("calibrated_ml", "low_ml", "high_ml", "coverage"):
+            assert (row[f"{name}_{what}"] == "") == empty
+        assert float(row[f"{name}_ml"]) >= 0
+
+
 @pytest.mark.parametrize("code", ["LPS", "PLS"])
 def test_what_no_tile_covers_has_the_class_frequencies_of_training(code, model):
     frequencies = (0.7, 0.05, 0.1, 0.15)
