@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import math
+import os
 import signal
 import sys
 
@@ -21,8 +22,27 @@ def run(main, again="the same command resumes", parse=None):
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: helpers end, too
 
     logging.set_verbosity(logging.WARNING)
+    for name in ("stdout", "stderr"):
+        _prepare(name)
     with errors_in_one_line(again):
+        _check_encoding(sys.argv)
         app.run(main, flags_parser=parse or _parse_flags)
+
+
+def _prepare(name):
+    """Makes a stream of `sys` take any letter, or nothing where it is closed, as of a service."""
+    stream = getattr(sys, name)
+    if stream is None:
+        setattr(sys, name, open(os.devnull, "w"))
+    elif hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")  # a log of Windows may not be in UTF-8
+
+
+def _check_encoding(arguments):
+    """Raises flags.Error for an argument of bytes that are not UTF-8: files keep it as text."""
+    for text in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise flags.Error(f"{text!a}: expected a name in UTF-8")
 
 
 @contextlib.contextmanager
@@ -35,6 +55,9 @@ def errors_in_one_line(again="run it again"):
         sys.exit(f"error: {line}")
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; {again}")
+    except BrokenPipeError:  # `| head`, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(f"stopped: its output is no longer read; {again}")
     except Exception as error:
         if out_of_space(error):
             sys.exit(f"error: the disk is full ({one_line(error)}); {again} once there is room")

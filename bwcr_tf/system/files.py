@@ -12,7 +12,10 @@ from bwcr_tf.system.errors import DataError
 try:
     import fcntl
 except ImportError:  # Windows
+    import msvcrt
+
     fcntl = None
+_BUSY = BlockingIOError if fcntl else PermissionError
 
 
 def temporary_path(path):
@@ -45,7 +48,9 @@ def lock(path, busy):
         try:
             if fcntl:  # the lock of a killed process is gone with it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            else:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except _BUSY as error:
             raise DataError(busy) from error
         except OSError:
             pass  # a file system without locks

@@ -1,5 +1,7 @@
 """Checkpoints of a run, and its networks: with the selected averages, and with the last ones."""
 
+import pathlib
+
 import tensorflow as tf
 
 from bwcr_tf import unet
@@ -21,7 +23,7 @@ def save(checkpoint, folder, step):
     """Writes a tf.train.Checkpoint as that of `step`, and deletes all but the newest two."""
     checkpoint.write(str(folder / f"step-{step}"))
     for path in paths(folder)[_KEPT:]:
-        for file in folder.glob(f"{path.rpartition('/')[2]}.*"):
+        for file in folder.glob(f"{pathlib.Path(path).name}.*"):
             file.unlink()
 
 

@@ -1,6 +1,7 @@
 """The stress script, briefly; `python tools/stress.py` says how to run it for long."""
 
 import errno
+import os
 import random
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ def test_damage_to_a_run_is_refused_in_one_line_or_changes_nothing(trained, tmp_
         ("signal.raise_signal(15)", 1, "stopped; the same command resumes"),
         ("DataError('a.nii: is empty')", 1, "error: a.nii: is empty"),
         (f"OSError({errno.EEXIST}, 'File exists', 'out')", 1, "error: out: File exists"),
+        ("BrokenPipeError()", 1, "stopped: its output is no longer read"),
         ("RuntimeError('a bug')", 1, "Traceback"),
     ],
 )
@@ -46,6 +48,28 @@ def test_a_command_ends_in_one_line_unless_it_is_a_bug(error, code, text):
     )
     assert found.returncode == code and text in found.stderr
     assert ("Traceback" in found.stderr) == (text == "Traceback")
+
+
+def test_output_that_is_closed_or_knows_fewer_letters_stops_nothing():
+    program = "from bwcr_tf.system import command\ncommand.run(lambda _: print('Опухоль'))"
+    line = [sys.executable, "-c", program]
+    found = subprocess.run(
+        line, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}
+    )
+    assert found.returncode == 0 and found.stdout.startswith(rb"\u041e\u043f")
+    closed = subprocess.run(
+        ["bash", "-c", '"$@" >&- 2>&-', "bash", *line], cwd=ROOT, check=False
+    )
+    assert closed.returncode == 0
+
+
+def test_an_argument_that_is_not_in_utf_8_is_refused():
+    program = "from bwcr_tf.system import command; command.run(print)"
+    found = subprocess.run(
+        [sys.executable, "-c", program, b"--runs_dir=M\xfcller"], cwd=ROOT, capture_output=True
+    )
+    assert found.returncode == 1 and b"expected a name in UTF-8" in found.stderr
+    assert b"Traceback" not in found.stderr
 
 
 def test_what_is_not_a_flag_is_refused():
