@@ -33,9 +33,9 @@ def find(run_dirs):
       DataError: the runs differ in more than method, seed and subjects, or are not trained to
         their end; or the folder is of others.
     """
+    if pathlib.Path(run_dirs).is_dir() or "," not in run_dirs:  # its own path may have commas
+        return pathlib.Path(run_dirs)
     folders = [pathlib.Path(part) for part in run_dirs.split(",")]
-    if len(folders) == 1:
-        return folders[0]
     specs = [run_folder.load_spec(folder) for folder in folders]
     flags = [run_folder.read_flags(folder) for folder in folders]
     check(folders, specs, flags)

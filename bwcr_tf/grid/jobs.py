@@ -135,7 +135,8 @@ def same(a, b):
     try:
         return _pair(a) == _pair(b)
     except ValueError:
-        return a.lower() == b.lower()  # True is true
+        words = {"t": "true", "1": "true", "f": "false", "0": "false"}  # as absl reads them
+        return words.get(a.lower(), a.lower()) == words.get(b.lower(), b.lower())
 
 
 def _pair(text):

@@ -35,6 +35,7 @@ def entropy(probabilities):
     return found
 
 
+_LONGEST = 255 - len("_probabilities.nii.gz")  # bytes of a scan's name
 _MARKS = (
     ".lock",
     "volumes.csv",
@@ -56,7 +57,7 @@ def claim(output, names):
     """
     if not any((output / mark).exists() for mark in _MARKS):
         for name, file in itertools.product(names, _files()):
-            if (path := output / f"{name}_{file}").exists():
+            if os.path.exists(path := output / f"{name}_{file}"):  # False for too long a name
                 raise DataError(f"{path}: not of this command; choose another output folder")
     output.mkdir(parents=True, exist_ok=True)
     busy = f"{output}: another process is predicting into it; choose another output folder"
@@ -78,6 +79,8 @@ def together(output, name):
     Raises:
       DataError: something could not be written to that folder; then the scan has no new file.
     """
+    if len(os.fsencode(os.path.basename(name))) > _LONGEST:
+        raise DataError(f"{name}: too long a name; expected {_LONGEST} bytes at most")
     folder = (output / f"{name}_").parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:

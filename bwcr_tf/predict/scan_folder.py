@@ -27,6 +27,8 @@ def find_scans(source, output, pattern="*"):
     """
     if not source.exists():
         raise DataError(f"{source}: not there")
+    if not pattern.strip("./"):
+        raise DataError(f"--pattern='{pattern}': expected one such as '*.nii.gz'")
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise DataError(f"{output}: holds the scans; choose another output folder")

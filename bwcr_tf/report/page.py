@@ -74,7 +74,10 @@ def block_markdown(block):
     if isinstance(block, str):
         return block
     lines = [block.header, ["---"] + ["---:"] * (len(block.header) - 1), *block.rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = [
+        [str(c).replace("|", "\\|").replace("<", "&lt;") for c in line] for line in lines
+    ]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in escaped)
     return f"**{block.title}**\n\n{table}\n\n{block.note}"
 
 

@@ -42,7 +42,7 @@ def _hd95_columns(heading, methods):
     measured = [
         {k for k, v in each.items() if not np.isnan(v)} for each in found.values() if each
     ]
-    common = set.intersection(*measured)
+    common = set.intersection(*measured) if measured else set()
     cells = [
         mean_sd([each[key] for key in sorted(common) if each], _HD95.factor, _HD95.decimals)
         for each in found.values()

@@ -1,5 +1,6 @@
 """Trains one method on one data set: python train.py --method=bwcr --dataset=acdc --ntr=10."""
 
+import shlex
 import sys
 import types
 
@@ -71,7 +72,7 @@ def main(_):
         record = export(folder, spec, directory, options)
     print(f"calibration {record['kind']}. {calibration_words.how(record)}")
     print_best(folder, best)
-    print(f"next        python evaluate.py --run_dir={folder}")
+    print(f"next        python evaluate.py {shlex.quote(f'--run_dir={folder}')}")
 
 
 def export(folder, spec, directory, options):

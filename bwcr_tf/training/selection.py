@@ -1,5 +1,7 @@
 """Keeps the averaged weights of the best validation Dice, and lets a run stop and resume."""
 
+import time
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -35,7 +37,7 @@ class Selection(keras.callbacks.Callback):
         self.step = tf.Variable(0, dtype=tf.int64)
         self.best = tf.Variable(-1.0, dtype=tf.float64)
         self.selected = [tf.Variable(average) for average in trainer.averages]
-        self.stopping = False
+        self.stopping = None  # since when
         # keras.callbacks.BackupAndRestore knows neither the averages nor the data's position.
         parts = {
             "network": trainer.network,
@@ -85,10 +87,14 @@ class Selection(keras.callbacks.Callback):
         return all(map(np.array_equal, kept, self.selected))
 
     def stop(self, *_):
-        """Asks for a checkpoint and an end after the present call; asked again, ends at once."""
-        if self.stopping:
+        """Asks for a checkpoint and an end after the present call; asked again, ends at once.
+
+        What comes within a second is one signal that was sent to the process and to its group.
+        """
+        now = time.monotonic()
+        if self.stopping and now > self.stopping + 1:
             raise KeyboardInterrupt
-        self.stopping = True
+        self.stopping = self.stopping or now
 
     def on_epoch_begin(self, epoch, logs=None):
         for sum_, value in zip(self.sums, self.restored, strict=True):

@@ -137,6 +137,12 @@ def test_runs_of_an_earlier_version_and_of_another_radius_are_members(acdc, netw
     assert ensemble.find(text([*runs, other])) == root / "acdc/ntr2/dax3/run1"
 
 
+def test_one_run_whose_path_has_commas_is_no_ensemble(tmp_path):
+    folder = tmp_path / "Smith, J/run1"
+    folder.mkdir(parents=True)
+    assert ensemble.find(str(folder)) == folder
+
+
 def test_runs_that_are_there_twice_or_not_trained_are_refused(runs):
     with pytest.raises(DataError, match="there twice"):
         ensemble.find(text([runs[0], runs[0] / "../run1"]))

@@ -112,6 +112,15 @@ def test_finished_runs_are_skipped_and_interrupted_ones_are_resumed(scripts, cap
     assert len(calls(jobs[0])) == 1 and len(calls(jobs[1])) == 2
 
 
+@pytest.mark.parametrize(
+    "a, b, expected",
+    [("True", "1", True), ("True", "t", True), ("False", "0", True), ("True", "0", False),
+     ("0.001", "1e-3", True), ("96", "96,96", True), ("da", "DA", True), ("da", "cr", False)],
+)  # fmt: skip
+def test_two_texts_of_a_flag_may_mean_the_same(a, b, expected):
+    assert grid_jobs.same(a, b) == grid_jobs.same(b, a) == expected
+
+
 def test_results_of_other_flags_are_not_taken_for_finished(scripts):
     execution.execute_all(
         make_jobs(scripts, ["da"], others=["--steps=100", "--learning_rate=1e-3"])

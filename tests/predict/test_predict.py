@@ -556,6 +556,23 @@ def test_files_that_are_not_of_this_command_are_neither_replaced_nor_removed(
     assert (output / name).read_text() == "by hand"
 
 
+def test_a_name_that_is_too_long_for_its_files_is_refused(model, tmp_path):
+    long, path = 80 * "肺", save(scan(), tmp_path / "a.nii.gz")  # 240 bytes
+    (tmp_path / "out").mkdir()
+    (failure,) = segmentation.predict_all({long: path, "a": path}, model, tmp_path / "out")
+    assert "too long a name; expected 234 bytes at most" in failure
+    assert {name.split("_")[0] for name in visible(tmp_path / "out")} == {
+        "a", "index.html", "volumes.csv"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", ["", "."])
+def test_an_empty_pattern_is_refused(pattern, tmp_path):
+    save(scan(), tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match=r"--pattern='\.?': expected one such as"):
+        scan_folder.find_scans(tmp_path, tmp_path / "out", pattern)
+
+
 def test_a_table_that_cannot_be_written_leaves_the_new_images(model, tmp_path, monkeypatch):
     path, output = save(scan(), tmp_path / "a.nii.gz"), tmp_path / "out"
     assert not segmentation.predict_all({"a": path}, model, output)

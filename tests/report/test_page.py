@@ -12,6 +12,12 @@ def test_markdown_becomes_html():
     assert page.block_html("## A") == "<h2>A</h2>" and page.block_html("A") == "<p>A</p>"
 
 
+def test_letters_of_markdown_in_a_cell_stay_in_it():
+    table = page.Table("T", ["a|b", "<tumour>"], [["1", "2"]], "")
+    lines = page.block_markdown(table).splitlines()
+    assert lines[2] == "| a\\|b | &lt;tumour> |"
+
+
 def test_a_figure_of_a_data_set_with_spaces_in_its_name_is_a_link_in_markdown():
     figure = page.Figure(pathlib.Path("figures/shifts_my data (nnunet)_ntr5.png"), "Shown.")
     link = page.block_markdown(figure).splitlines()[0]

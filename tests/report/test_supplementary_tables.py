@@ -74,6 +74,15 @@ def test_hd95_is_compared_on_the_structures_that_no_method_missed(tmp_path):
     assert cells["BWCR"] == [expected, "0 of 6"] and cells["CR"] == [expected, "0 of 6"]
 
 
+def test_data_without_any_structure_have_no_hd95(tmp_path):
+    for method in ("da", "cr"):
+        path = write_run(tmp_path, method, 1, [0.1] * 3) / "scores.csv"
+        path.write_text(re.sub(r",0\.8\d*,[\d.]+,", ",nan,nan,", path.read_text()))
+    table = supplementary_tables.further_table("acdc", scored_runs.load(tmp_path))
+    at = table.header.index("5: HD95 mm ↓")
+    assert [row[at : at + 2] for row in table.rows] == [["", ""], ["", ""]]
+
+
 def test_a_structure_that_is_rightly_left_out_is_not_missed(tmp_path):
     """Nobody has LV in a_ED; CR finds some there, and misses that of a_ES."""
     for method, a_ed, a_es in (("da", "nan,nan", "0.8,5.0"), ("cr", "0.0,nan", "0.0,nan")):

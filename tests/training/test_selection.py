@@ -139,6 +139,18 @@ def test_reported_losses_are_means_since_the_last_validation(make):
     assert seen == [[1.0] * len(trackers), [3.0] * len(trackers)]
 
 
+def test_one_stop_may_be_told_twice_and_a_later_one_ends_at_once(make, monkeypatch):
+    clock = types.SimpleNamespace(now=5.0)
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    selection = make()
+    for now in (5.0, 5.5):  # to the process, and to its group
+        clock.now = now
+        selection.stop()
+    clock.now = 7.0
+    with pytest.raises(KeyboardInterrupt):
+        selection.stop()
+
+
 def test_an_undefined_dice_counts_as_zero(make, tmp_path, monkeypatch):
     selection, found = make(), types.SimpleNamespace(dice=np.nan, predictions=[])
     monkeypatch.setattr(module, "Validation", lambda _: found)
