@@ -15,7 +15,7 @@ from bwcr_tf.evaluation import calibration_record
 from bwcr_tf.methods import METHODS
 from bwcr_tf.phantom import dataset as phantom
 from bwcr_tf.system.errors import DataError
-from bwcr_tf.training import build, labels, run_folder, training_data
+from bwcr_tf.training import build, checkpoints, labels, run_folder, training_data
 from bwcr_tf.training.monitor import Monitor
 from bwcr_tf.training.selection import NotFinite, Selection
 
@@ -56,8 +56,10 @@ def train(folder, spec, subjects, options, flags):
       The best validation Dice.
 
     Raises:
-      DataError: the grid cuts off over 5 % of the labels.
+      DataError: the grid cuts off over 5 % of the labels; or the run was trained to its end, and
+        its checkpoints are gone.
     """
+    refuse_without_checkpoints(folder)
     if not options.jit:  # Keras compiles nothing while it is on, whatever it is asked for
         tf.config.experimental.enable_op_determinism()
     cases = prepare(spec, subjects, options)
@@ -69,7 +71,7 @@ def train(folder, spec, subjects, options, flags):
     monitor = Monitor(folder, flags, spec.classes)
     how = cases["validation"], folder, options.eval_every, options.steps, monitor.report
     selection = Selection(trainer, network, *how)
-    start = restore(selection, folder)
+    start = selection.restore()
     describe(folder, spec, cases, start, options)
     if start < options.steps:
         monitor.begin(start, options.steps)
@@ -77,19 +79,13 @@ def train(folder, spec, subjects, options, flags):
     return float(selection.best)
 
 
-def restore(selection, folder):
-    """The steps that were done, from which `selection` is restored.
-
-    Raises:
-      DataError: no checkpoint is whole, or all are gone of a run that was trained to its end.
-    """
-    start = selection.restore()
-    if not start and calibration_record.finished(folder):
+def refuse_without_checkpoints(folder):
+    """Raises DataError for a run that was trained to its end, and whose checkpoints are gone."""
+    if calibration_record.finished(folder) and not checkpoints.paths(folder / "checkpoints"):
         raise DataError(
             f"{folder}: trained to its end, but its checkpoints are gone; evaluate.py and "
             "bwcr_tf.export need none. Delete the run to train it again"
         )
-    return start
 
 
 def prepare(spec, subjects, options):

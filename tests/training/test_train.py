@@ -306,13 +306,14 @@ def test_bad_flags_end_in_one_clear_line(acdc, tmp_path, flags, message):
 
 
 def test_a_finished_run_without_its_checkpoints_is_not_trained_anew(tmp_path):
-    selection = types.SimpleNamespace(restore=lambda: 0)
-    assert run.restore(selection, tmp_path) == 0
+    run.refuse_without_checkpoints(tmp_path)
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(DataError, match="trained to its end, but its checkpoints are gone"):
-        run.restore(selection, tmp_path)
-    selection.restore = lambda: 8
-    assert run.restore(selection, tmp_path) == 8
+        run.train(tmp_path, None, None, types.SimpleNamespace(), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"calibration.json"}
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/step-8.index").touch()
+    run.refuse_without_checkpoints(tmp_path)
 
 
 def test_scores_of_an_earlier_evaluation_are_told_of(tmp_path, capsys):
